@@ -1,0 +1,239 @@
+/* table_bench.c: what a table costs: time per operation as it grows, with and without fetching
+ * ahead, and bytes per key along one doubling.
+ *
+ * Use         table_bench [time|bytes] [keys max]
+ * Method      Keys and hashes of CHUNK operations are made first, into buffers that stay in the
+ *             first-level cache as a request's bytes would; then the operations are timed together.
+ *             The lower quartile of the chunks is shown: the machine is shared, and what others
+ *             take away is no property of the table.
+ */
+#include "../../shards/keyspace/chain_impl.h"
+#include "../../shards/keyspace/table_impl.h"
+#include "shards/clock.h"
+#include "shards/rng.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { CHUNK = 512, BATCH = 16, KEY_BYTES = 16, VALUE_BYTES = 64, CHUNKS_MAX = 20000 };
+
+struct bench {
+    struct mem mem;
+    struct keyspace *k;
+    struct table *t;
+    struct rng rng;
+    uint64_t keys;
+    char key_bytes[CHUNK][KEY_BYTES];
+    uint64_t hashes[CHUNK];
+    struct value value;
+    uint64_t sink;
+    unsigned chunks;
+    uint64_t times_ns[CHUNKS_MAX];
+};
+
+typedef void op_fn(struct bench *b, unsigned i);
+typedef uint64_t pick_fn(struct bench *b, uint64_t i);
+
+static void write_key(char *out, uint64_t n, size_t len) {
+    for (size_t i = len; i-- > 0; n /= 10)
+        out[i] = (char)('0' + n % 10);
+}
+
+static uint64_t pick_random(struct bench *b, uint64_t i) {
+    (void)i;
+    return rng_below(&b->rng, b->keys);
+}
+
+/* Both visit every number below 10^n once, in an order that looks random. */
+static uint64_t pick_for_insert(struct bench *b, uint64_t i) {
+    return i * 7368787ULL % b->keys;
+}
+
+static uint64_t pick_for_delete(struct bench *b, uint64_t i) {
+    return i * 6700417ULL % b->keys;
+}
+
+static struct span chunk_key(struct bench *b, unsigned i) {
+    return (struct span){b->key_bytes[i], KEY_BYTES};
+}
+
+static void op_hash(struct bench *b, unsigned i) {
+    b->sink += keyspace_hash(chunk_key(b, i));
+}
+
+static void op_get(struct bench *b, unsigned i) {
+    const struct entry *e = table_find(b->t, chunk_key(b, i), b->hashes[i]);
+    /* A reply looks at the value: its last byte. */
+    struct span bytes = entry_bytes(e);
+    b->sink += (uint64_t)bytes.ptr[bytes.len - 1];
+}
+
+static void op_miss(struct bench *b, unsigned i) {
+    b->sink += table_find(b->t, chunk_key(b, i), b->hashes[i] ^ 0x5500000000ULL) == NULL;
+}
+
+static void op_put(struct bench *b, unsigned i) {
+    b->sink += table_put(b->t, chunk_key(b, i), b->hashes[i], &b->value, EXPIRE_NEVER) == NULL;
+}
+
+static void op_delete(struct bench *b, unsigned i) {
+    b->sink += !table_delete(b->t, chunk_key(b, i), b->hashes[i]);
+}
+
+static void run_chunk(struct bench *b, op_fn *op, bool prefetch) {
+    for (unsigned from = 0; from < CHUNK; from += BATCH) {
+        if (prefetch) {
+            for (unsigned i = from; i < from + BATCH; i++)
+                table_prefetch(b->t, b->hashes[i]);
+            for (unsigned i = from; i < from + BATCH; i++)
+                table_prefetch_entry(b->t, b->hashes[i]);
+        }
+        for (unsigned i = from; i < from + BATCH; i++)
+            op(b, i);
+    }
+}
+
+static int by_value(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* measure: `operations` calls of op, or a few more; nanoseconds per call in the lower quartile of
+ * chunks. */
+static double measure(struct bench *b, op_fn *op, pick_fn *pick, uint64_t operations,
+                      bool prefetch) {
+    b->chunks = 0;
+    for (uint64_t done = 0; done < operations; done += CHUNK) {
+        for (unsigned i = 0; i < CHUNK; i++) {
+            write_key(b->key_bytes[i], pick(b, done + i), KEY_BYTES);
+            b->hashes[i] = keyspace_hash(chunk_key(b, i));
+        }
+        uint64_t start_ns = clock_mono_ns();
+        run_chunk(b, op, prefetch);
+        uint64_t took_ns = clock_mono_ns() - start_ns;
+        b->times_ns[b->chunks++ % CHUNKS_MAX] = took_ns;
+    }
+    unsigned n = b->chunks < CHUNKS_MAX ? b->chunks : CHUNKS_MAX;
+    qsort(b->times_ns, n, sizeof b->times_ns[0], by_value);
+    return (double)b->times_ns[n / 4] / CHUNK;
+}
+
+static void open_table(struct bench *b) {
+    shard_claim();
+    b->mem = (struct mem){0};
+    if (keyspace_create(&b->k, &b->mem, 1) != OK || (b->t = keyspace_table(b->k, 0)) == NULL)
+        abort();
+}
+
+static void time_at(struct bench *b, uint64_t keys) {
+    enum { READS = 2000000 };
+    static char bytes[VALUE_BYTES];
+    memset(bytes, 'v', sizeof bytes);
+    b->value = (struct value){.repr = REPR_INLINE, .bytes = {bytes, VALUE_BYTES}};
+    b->keys = keys;
+    open_table(b);
+    double insert = measure(b, op_put, pick_for_insert, keys, false);
+    double per_key = (double)b->mem.used_bytes / (double)table_count(b->t);
+    double hash = measure(b, op_hash, pick_random, READS, false);
+    double get = measure(b, op_get, pick_random, READS, false);
+    double get_ahead = measure(b, op_get, pick_random, READS, true);
+    double miss = measure(b, op_miss, pick_random, READS, false);
+    double set = measure(b, op_put, pick_random, READS, false);
+    double set_ahead = measure(b, op_put, pick_random, READS, true);
+    double del = measure(b, op_delete, pick_for_delete, keys, false);
+    printf("| %8llu | %5.1f | %5.1f | %5.1f | %5.1f | %5.1f | %5.1f | %5.1f | %5.1f | %6.1f |\n",
+           (unsigned long long)keys, hash, get, get_ahead, miss, set, set_ahead, insert, del,
+           per_key);
+    if (fflush(stdout) != 0)
+        abort();
+    keyspace_destroy(b->k);
+}
+
+/* --- bytes --- */
+
+struct shape {
+    const char *name;
+    size_t key, value;
+    bool counter, expires;
+};
+
+/* second_bucket: which part of the keys is not in the first bucket of its chain. */
+static double second_bucket(const struct table *t) {
+    uint64_t first = 0;
+    for (uint32_t i = 0; i < t->bucket_count; i++)
+        first += (unsigned)__builtin_popcount(bucket_used(table_bucket(t, i)));
+    return 1 - (double)first / (double)t->count;
+}
+
+static void put_shape(struct bench *b, const struct shape *s, uint64_t n) {
+    static char bytes[VALUE_BYTES];
+    char key_bytes[KEY_BYTES];
+    write_key(key_bytes, n, s->key);
+    struct span key = {key_bytes, s->key};
+    struct value v = {.repr = REPR_INLINE, .bytes = {bytes, s->value}};
+    if (s->counter)
+        v = (struct value){.repr = REPR_INT, .integer = 1};
+    /* Expiries spread over a day. */
+    int64_t expire_ms = s->expires ? 2000000000000LL + (int64_t)(n * 86400000 / 1000000) : 0;
+    shard_claim();
+    if (table_put(b->t, key, keyspace_hash(key), &v, expire_ms) == NULL)
+        abort();
+}
+
+static void bytes_of(struct bench *b, const struct shape *s) {
+    open_table(b);
+    int64_t empty = b->mem.used_bytes;
+    double worst = 0, chained = 0;
+    printf("| %-22s |", s->name);
+    uint64_t n = 0;
+    for (unsigned tenths = 10; tenths <= 20; tenths++) {
+        for (uint64_t end = (1ULL << 16) * TABLE_GROW_PER_20 / 20 * tenths / 10; n < end; n++)
+            put_shape(b, s, n);
+        double per_key = (double)(b->mem.used_bytes - empty) / (double)n;
+        worst = per_key > worst ? per_key : worst;
+        double second = second_bucket(b->t);
+        chained = second > chained ? second : chained;
+        printf(" %5.1f |", per_key);
+    }
+    printf(" %5.1f | %4.1f%% |\n", worst, chained * 100);
+    keyspace_destroy(b->k);
+}
+
+static void print_bytes(struct bench *b) {
+    static const struct shape shapes[] = {
+        {"10 B key, 10 B value", 10, 10, false, false},
+        {"the same with a TTL", 10, 10, false, true},
+        {"16 B key, 64 B value", 16, 64, false, false},
+        {"the same with a TTL", 16, 64, false, true},
+        {"16 B key, counter", 16, 0, true, false},
+        {"the same with a TTL", 16, 0, true, true},
+    };
+    printf("\nbytes per key, from n = 65536 buckets' worth of keys to 2n\n\n| keys |");
+    for (unsigned tenths = 10; tenths <= 20; tenths++)
+        printf("  %.1fn |", tenths / 10.0);
+    printf(" worst | behind a link |\n");
+    for (size_t i = 0; i < COUNT_OF(shapes); i++)
+        bytes_of(b, &shapes[i]);
+}
+
+static void print_times(struct bench *b, uint64_t keys_max) {
+    printf(
+        "\nns per operation, 16 B keys, 64 B values; \"ahead\": fetched in batches of %d\n\n"
+        "|     keys |  hash |   get | ahead |  miss |   set | ahead |  new  |  del  | B/key  |\n",
+        BATCH);
+    for (uint64_t keys = 10000; keys <= keys_max; keys *= 10)
+        time_at(b, keys);
+}
+
+int main(int argc, char **argv) {
+    static struct bench b;
+    const uint64_t seed = 1;
+    rng_seed(&b.rng, seed);
+    if (keyspace_seed_hash(&seed) != OK)
+        return 1;
+    const char *what = argc > 1 ? argv[1] : "";
+    if (strcmp(what, "bytes") != 0)
+        print_times(&b, argc > 2 ? strtoull(argv[2], NULL, 10) : 10000000);
+    if (strcmp(what, "time") != 0)
+        print_bytes(&b);
+    return b.sink == 0;
+}

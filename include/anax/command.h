@@ -1,0 +1,166 @@
+/* command.h: how commands are declared, found and called.
+ *
+ * Why         a row beside its handler is all that adds a command: arity, keys, flags, ACL category
+ * and documentation come from it. Handlers are pure of transport: they read argv and the keyspace
+ * of the shard that they run on, and write a reply. Threads     run and each: the holder of the
+ * shard in ctx. Rows are immutable after registration. Limits      names up to COMMAND_NAME_MAX
+ * bytes. Invariants  (1) run is called with an argc that fits arity, on the shard that owns the
+ * keys. (2) exactly one reply per call.
+ */
+#ifndef ANAX_COMMAND_H
+#define ANAX_COMMAND_H
+
+#include "anax/outbuf.h"
+#include "anax/reply.h"
+#include "anax/session.h"
+#include "shards/shard.h"
+
+enum { COMMAND_NAME_MAX = 24, COMMANDS_MAX = 512 };
+
+enum command_flags {
+    CMD_WRITE = 1 << 0,
+    CMD_READ = 1 << 1,
+    CMD_DENY_OOM = 1 << 2,
+    CMD_ADMIN = 1 << 3,
+    CMD_FAST = 1 << 4,
+    CMD_NOSCRIPT = 1 << 5,
+    CMD_LOADING = 1 << 6,
+    CMD_STALE = 1 << 7,
+    CMD_NO_AUTH = 1 << 8, /* allowed before AUTH */
+    CMD_ALLOW_BUSY = 1 << 9,
+    CMD_NO_MULTI = 1 << 10,
+    CMD_BLOCKING = 1 << 11,
+    CMD_CONTAINER = 1 << 12, /* has subcommands: rows named "NAME|SUB" */
+    CMD_MOVABLE_KEYS = 1 << 13,
+    /* ours, not shown to clients: */
+    CMD_HOME = 1 << 16,    /* runs where the connection lives and may use ctx->session */
+    CMD_FANOUT = 1 << 17,  /* each on every shard, then gather at home */
+    CMD_ROUTED = 1 << 18,  /* route() names the shard */
+    CMD_BIG_LAST = 1 << 19 /* the last argument can be adopted as a blob (ctx->big) */
+};
+
+enum acl_category {
+    ACL_KEYSPACE = 1 << 0,
+    ACL_READ = 1 << 1,
+    ACL_WRITE = 1 << 2,
+    ACL_STRING = 1 << 3,
+    ACL_BITMAP = 1 << 4,
+    ACL_CONNECTION = 1 << 5,
+    ACL_ADMIN = 1 << 6,
+    ACL_DANGEROUS = 1 << 7,
+    ACL_FAST = 1 << 8,
+    ACL_SLOW = 1 << 9,
+    ACL_BLOCKING = 1 << 10
+};
+
+struct keys {
+    int8_t first, last, step; /* as in COMMAND INFO; first 0: none */
+};
+#define KEY(i)                                                                                     \
+    { (i), (i), 1 }
+#define KEYS(f, l, s)                                                                              \
+    { (f), (l), (s) }
+#define NO_KEYS                                                                                    \
+    { 0, 0, 0 }
+
+struct command;
+
+struct ctx {
+    struct shard *shard; /* where it runs */
+    struct keyspace *keyspace;
+    const struct command *cmd;
+    const struct span *argv; /* argv[0] is the name; for a subcommand argv[1] is the subcommand */
+    uint32_t argc;
+    uint32_t db;
+    uint64_t hash;  /* of the first key */
+    int64_t now_ms; /* Unix time */
+    struct reply reply;
+    struct blob *big; /* CMD_BIG_LAST: the last argument's bytes, to be taken over by setting it
+                         NULL, or NULL */
+    struct session *session; /* only with CMD_HOME, and in gather */
+};
+
+typedef void command_fn(struct ctx *c);
+
+struct command {
+    const char *name; /* upper case; "OBJECT|ENCODING" for a subcommand */
+    command_fn *run;
+    int16_t arity; /* negative: at least */
+    struct keys keys;
+    uint32_t flags;
+    uint32_t acl;
+    /* documentation: what COMMAND DOCS answers */
+    const char *group, *since, *complexity, *summary;
+    /* CMD_FANOUT: `each` appends anything to ctx->reply.out, whose bytes gather gets, one outbuf
+     * per shard, in the order of shard ids. */
+    command_fn *each;
+    void (*gather)(struct ctx *c, struct outbuf *const *parts, unsigned n);
+    /* CMD_ROUTED: the shard to run on, or -1 after having replied an error. */
+    int (*route)(struct ctx *c);
+    /* CMD_MOVABLE_KEYS: as command_key_range, from the arguments; false when they are malformed. */
+    bool (*find_keys)(const struct span *argv, uint32_t argc, uint32_t *first, uint32_t *last,
+                      uint32_t *step);
+    /* COMMAND INFO: hints for clients, separated by spaces; and what is done to the keys ("RO
+     * access"), with ';' where the first key differs from the others. NULL: none. */
+    const char *tips, *key_access;
+    uint16_t id;     /* set by registration: its place in statistics */
+    uint16_t parent; /* id of the container, for a subcommand */
+};
+
+/* command_register: adds copies of rows; names must be new, a container comes before its
+ * subcommands. ACL categories that follow from flags (@read, @write, @fast, @slow, ...) are added
+ * to acl. Before any shard starts. */
+void command_register(const struct command *rows, size_t n);
+/* command_find: by name, any case; NULL when unknown. command_find_sub: a container's subcommand.
+ */
+const struct command *command_find(struct span name);
+const struct command *command_find_sub(const struct command *container, struct span sub);
+/* command_at: rows by id, for COMMAND and statistics; NULL past the end. */
+const struct command *command_at(unsigned id);
+unsigned command_count(void);
+
+/* command_key_range: positions of the first and last key for this argc; false when it has no keys.
+ */
+bool command_key_range(const struct command *cmd, uint32_t argc, uint32_t *first, uint32_t *last,
+                       uint32_t *step);
+/* command_route_hash: the hash that names a key's shard: of its {hashtag}, else of the key.
+ * key_hash is the key's own hash, which saves hashing twice. */
+uint64_t command_route_hash(struct span key, uint64_t key_hash);
+
+/* command_keys: the keys of this call, movable ones included; step apart. */
+bool command_keys(const struct command *cmd, const struct span *argv, uint32_t argc,
+                  uint32_t *first, uint32_t *last, uint32_t *step);
+/* command_name_lower: as clients see it: "object|encoding"; out has COMMAND_NAME_MAX + 1 bytes. */
+void command_name_lower(const struct command *cmd, char *out);
+
+/* Errors of whoever looks a command up. command_reply_unknown_sub: argv[1] names no subcommand. */
+void command_reply_unknown(struct reply *r, const struct span *argv, uint32_t argc);
+void command_reply_unknown_sub(struct reply *r, const struct command *container, struct span sub);
+void command_reply_arity(struct reply *r, const struct command *cmd);
+
+/* The families' registrations, called once by server/. */
+void string_register(void);
+void bitmap_register(void);
+void generic_register(void);
+void server_register(void);
+
+/* --- shared by handlers --- */
+/* ERR_OUT_OF_MEMORY is the text for a command refused because of maxmemory; what the allocator
+ * refuses is ctx_oom. */
+extern const char ERR_SYNTAX[], ERR_NOT_INT[], ERR_NOT_FLOAT[], ERR_WRONG_TYPE[], ERR_NO_KEY[],
+    ERR_OUT_OF_MEMORY[], ERR_CROSS_SHARD[];
+
+/* ctx_find: the live entry under argv[i] or NULL. Counts a hit or miss when cmd is CMD_READ. */
+struct entry *ctx_find(struct ctx *c, uint32_t i) ON_SHARD;
+/* ctx_find_string: as ctx_find; replies WRONGTYPE and returns false when it is not a string. */
+bool ctx_find_string(struct ctx *c, uint32_t i, struct entry **e) ON_SHARD;
+/* ctx_hash: the hash of argv[i], which is ctx->hash when it is the first key. */
+uint64_t ctx_hash(const struct ctx *c, uint32_t i);
+struct table *ctx_table(struct ctx *c) ON_SHARD;
+/* ctx_get_int: argv[i] as a 64-bit integer by Redis's rules; replies ERR_NOT_INT and returns false.
+ */
+bool ctx_get_int(struct ctx *c, uint32_t i, int64_t *out);
+/* ctx_oom: replies that memory is out. */
+void ctx_oom(struct ctx *c);
+
+#endif

@@ -1,0 +1,45 @@
+/* net.h: connections: from bytes to replies.
+ *
+ * Why         A connection lives on one shard; its commands run where their keys are. What was received is
+ *             parsed once into a batch of commands; those whose keys are here run at once, the others go by
+ *             one message per shard, and replies leave in order as soon as the first ones are ready.
+ * Threads     net_hooks run on the owner, except turn_end, which also runs while the shard is lent. What
+ *             needs the owner's loop then waits in a list for the owner.
+ * Limits      NET_BATCH_COMMANDS per batch, NET_BATCHES_MAX unanswered batches per connection: then its
+ *             receiving pauses. maxclients, client-query-buffer-limit, client-output-buffer-limit.
+ * Invariants  (1) replies leave in the order of the commands. (2) commands of a connection on one key take
+ *             effect in that order. (3) a connection's memory goes when the last message that points
+ *             into it has come back. (4) a protocol error costs its connection only.
+ */
+#ifndef ANAX_NET_H
+#define ANAX_NET_H
+
+#include "shards/shard.h"
+#include <stdatomic.h>
+
+enum { NET_BATCH_COMMANDS = 64, NET_BATCH_ARGS = 256, NET_BATCHES_MAX = 16, NET_LISTENERS_MAX = 17 };
+
+struct config;
+
+/* What all shards' connections share; the counters are touched when a connection opens or closes. */
+struct net_shared {
+    const struct config *config; /* as at start; the shards clone it */
+    int listen_fds[NET_LISTENERS_MAX];
+    unsigned listen_count;
+    _Atomic uint64_t next_id;
+    _Atomic int64_t live[SHARDS_MAX]; /* connections per shard */
+    uint64_t start_ns;
+};
+
+/* net_listen: opens the sockets that the configuration asks for. On failure logs which one and why. */
+MUST_CHECK enum err net_listen(struct net_shared *n);
+/* net_close_listeners: those that no shard took over. */
+void net_close_listeners(struct net_shared *n);
+
+/* The hooks to start shards with; shards_arg is a struct net_shared. */
+extern const struct shard_hooks net_hooks;
+
+/* client_register: the commands that are about connections. */
+void client_register(void);
+
+#endif

@@ -1,0 +1,21 @@
+/* session.h: what a connection is to commands: identity, protocol, database. No sockets here. */
+#ifndef ANAX_SESSION_H
+#define ANAX_SESSION_H
+
+#include "shards/span.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { SESSION_TEXT_MAX = 128 };
+
+struct session {
+    uint64_t id;
+    uint32_t db;
+    uint8_t proto; /* 2 or 3 */
+    bool authenticated;
+    bool close_after_reply;
+    bool no_evict, no_touch;
+    char *name, *lib_name, *lib_ver; /* NUL-terminated, or NULL; charged to the shard */
+};
+
+#endif

@@ -1,0 +1,157 @@
+/* keyspace.h: one shard's keys: databases, their tables, entries, expiry, scan.
+ *
+ * Why         A table is a linear hash table of cache-line buckets. It grows and shrinks by one
+ * bucket at a time, so there is never a second table and never a pause, and its load stays at what
+ * was chosen at every size, not only near powers of two.
+ *
+ *             bucket (64 bytes)   0              54          63
+ *                                 | 9 x 6-byte   | 9 x 1-byte | ctl |
+ *                                 | entry address| fingerprint|     |
+ *             ctl: bit 7 says that place 8 links to an overflow bucket; the rest is reserved.
+ *
+ *             entry (one allocation)
+ *                | header 6 | expiry 6? | key length 4? | key | value |
+ *             header, 48 bits little endian: type 4, repr 2, has expiry 1, key length 8 (255: the
+ *             4-byte length follows), inline value length 10, access 23 (for eviction policies).
+ *             value: 8 bytes of integer, or the inline bytes, or the address of an object.
+ *
+ *             The hash has three independent parts: bits 0-31 choose the bucket, 32-39 are the
+ *             fingerprint, 40-63 name the shard.
+ * Threads     the holder of the shard. No locks, no I/O.
+ * Ownership   the table owns entries and, through value_ops, the objects they hold. A pointer to an
+ *             entry is good until the next call that may write to the same database.
+ * Limits      keys up to 512 MiB; inline values up to ENTRY_INLINE_MAX bytes; 2^32 buckets.
+ * Invariants  (1) an operation splits or merges at most two buckets.
+ *             (2) a key is in the chain of the bucket that its hash names, once.
+ *             (3) a scan that starts at 0 and goes on until 0 returns every key that was there all
+ *             the time at least once, whatever else happens meanwhile.
+ *             (4) at most one allocation per entry beside what its object holds.
+ *             (5) a key whose time has come is never returned by keyspace_find.
+ *             (6) a group's next-expiry stamp is never later than the earliest expiry in it.
+ */
+#ifndef SHARDS_KEYSPACE_H
+#define SHARDS_KEYSPACE_H
+
+#include "shards/attr.h"
+#include "shards/blob.h"
+#include "shards/err.h"
+#include "shards/mem.h"
+#include "shards/rng.h"
+#include "shards/span.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { ENTRY_INLINE_MAX = 1023, VALUE_TYPES_MAX = 16, VALUE_STRING = 0 };
+
+struct entry; /* bytes as drawn above */
+struct table; /* one database of one shard */
+struct keyspace;
+
+/* How an entry holds its value. INLINE and RAW differ only in what OBJECT ENCODING tells. */
+enum repr { REPR_INT, REPR_INLINE, REPR_RAW, REPR_OBJECT };
+
+/* What to store. Bytes are copied; an object changes owner when the call succeeds. */
+struct value {
+    uint8_t type;
+    uint8_t repr;
+    uint32_t access; /* 23 bits: the entry's, whether it is new or overwritten */
+    int64_t integer;
+    struct span bytes;
+    void *object;
+};
+
+/* What types/ supplies for the objects of one type. Strings (type 0) hold a struct blob. */
+struct value_ops {
+    void (*destroy)(struct mem *m, void *object);
+    /* bytes that it counts for in mem. */
+    size_t (*bytes)(const void *object);
+};
+void keyspace_register_type(unsigned type, const struct value_ops *ops);
+
+/* keyspace_seed_hash: once per process, before the first hash; ERR_IO without entropy. A fixed
+ * seed is for the simulator. */
+MUST_CHECK enum err keyspace_seed_hash(const uint64_t *fixed_seed);
+uint64_t keyspace_hash(struct span key);
+/* keyspace_shard_of: which of n shards a hash names. */
+static inline unsigned keyspace_shard_of(uint64_t hash, unsigned n) {
+    return (unsigned)(((hash >> 40) * n) >> 24);
+}
+
+/* --- entries --- */
+struct span entry_key(const struct entry *e);
+unsigned entry_type(const struct entry *e);
+enum repr entry_repr(const struct entry *e);
+int64_t entry_int(const struct entry *e);
+struct span entry_bytes(const struct entry *e); /* REPR_INLINE, REPR_RAW */
+char *entry_bytes_mut(struct entry *e);
+void *entry_object(const struct entry *e);
+void entry_set_int(struct entry *e, int64_t v);
+/* entry_set_object: the caller has settled what the old one held. */
+void entry_set_object(struct entry *e, void *object);
+int64_t entry_expire_ms(const struct entry *e); /* Unix time; 0: never */
+uint32_t entry_access(const struct entry *e);   /* 23 bits */
+void entry_set_access(struct entry *e, uint32_t access);
+/* entry_bytes_total: what it counts for in mem, its object included. */
+size_t entry_bytes_total(const struct entry *e);
+
+/* --- a table --- */
+enum { EXPIRE_NEVER = 0, EXPIRE_KEEP = -1 };
+/* The last time that an entry can hold, in the year 10889; what is later is stored as this. */
+#define EXPIRE_MS_MAX ((1LL << 48) - 1)
+
+uint64_t table_count(const struct table *t);
+uint64_t table_expires(const struct table *t); /* entries that have an expiry */
+/* Two stages of fetching what a lookup will touch: the bucket, then the entry behind it. */
+void table_prefetch(const struct table *t, uint64_t hash) ON_SHARD;
+void table_prefetch_entry(const struct table *t, uint64_t hash) ON_SHARD;
+/* table_find: whatever its expiry. O(1). */
+struct entry *table_find(const struct table *t, struct span key, uint64_t hash) ON_SHARD;
+/* table_put: inserts or replaces. expire_ms: Unix time, EXPIRE_NEVER or EXPIRE_KEEP (the old
+ * one's). NULL: no memory, and nothing has changed. O(1). */
+struct entry *table_put(struct table *t, struct span key, uint64_t hash, const struct value *v,
+                        int64_t expire_ms) ON_SHARD;
+/* table_set_expire: e was found under `hash`; returns where it is now, NULL without memory. */
+struct entry *table_set_expire(struct table *t, struct entry *e, uint64_t hash,
+                               int64_t expire_ms) ON_SHARD;
+bool table_delete(struct table *t, struct span key, uint64_t hash) ON_SHARD;
+/* table_take: like table_delete, but what the entry held goes to *out (bytes copied when inline,
+ * into `scratch` of ENTRY_INLINE_MAX bytes), with its expiry. For RENAME and MOVE. */
+bool table_take(struct table *t, struct span key, uint64_t hash, char *scratch, struct value *out,
+                int64_t *expire_ms) ON_SHARD;
+/* table_scan: visits at least one chain of buckets, at most a few; returns where to go on,
+ * TABLE_SCAN_END at the end. Starts at 0. The callback must not write. */
+#define TABLE_SCAN_END (1ULL << 32)
+uint64_t table_scan(const struct table *t, uint64_t cursor,
+                    void (*visit)(void *arg, struct entry *e), void *arg) ON_SHARD;
+/* table_random: any entry, near uniform; NULL when there is none. */
+struct entry *table_random(const struct table *t, struct rng *r) ON_SHARD;
+
+/* --- a shard's databases --- */
+struct keyspace_stats {
+    uint64_t hits, misses; /* of keyspace_find with KEYSPACE_COUNT */
+    uint64_t expired;      /* lazily and actively */
+    uint64_t pending_free; /* entries of flushed tables that are not freed yet */
+};
+
+MUST_CHECK enum err keyspace_create(struct keyspace **out, struct mem *m, unsigned databases);
+void keyspace_destroy(struct keyspace *k);
+unsigned keyspace_databases(const struct keyspace *k);
+/* keyspace_table: the database's table, created on first use; NULL: no memory. */
+struct table *keyspace_table(struct keyspace *k, unsigned db) ON_SHARD;
+/* keyspace_peek_table: NULL when the database was never written. */
+struct table *keyspace_peek_table(const struct keyspace *k, unsigned db) ON_SHARD;
+struct keyspace_stats *keyspace_stats(struct keyspace *k);
+struct mem *keyspace_mem(struct keyspace *k);
+
+/* keyspace_find: a live entry or NULL; a dead one is deleted on the way. */
+struct entry *keyspace_find(struct keyspace *k, unsigned db, struct span key, uint64_t hash,
+                            int64_t now_ms) ON_SHARD;
+/* keyspace_flush: empties a database at once; the memory is freed by keyspace_free_some. Returns
+ * how many keys there were. */
+uint64_t keyspace_flush(struct keyspace *k, unsigned db) ON_SHARD;
+/* keyspace_expire_some, keyspace_free_some: a slice of the work that is due, about `entries`
+ * entries; true when more is left. */
+bool keyspace_expire_some(struct keyspace *k, int64_t now_ms, unsigned entries) ON_SHARD;
+bool keyspace_free_some(struct keyspace *k, unsigned entries) ON_SHARD;
+
+#endif

@@ -1,0 +1,44 @@
+/* mem.h: allocation that is counted, per shard, to the byte.
+ *
+ * Why         `maxmemory` is a promise about bytes: what is counted is what the allocator handed
+ *             out (its size class), not what was asked for. Sizes are passed back on free, so no
+ *             allocation carries a header and no free looks one up.
+ * Threads     a struct mem belongs to its shard and is touched by the shard's holder only. Memory
+ *             may be freed against another shard's account than it was taken from (a message that
+ *             changes owner): each account may then drift, even below zero; the sum is exact.
+ * Limits      mem_alloc returns NULL when the allocator refuses, or when fault injection says so.
+ * Invariants  (1) used = sum of mem_size(requested) over live allocations.
+ *             (2) a failed allocation changes nothing.
+ */
+#ifndef SHARDS_MEM_H
+#define SHARDS_MEM_H
+
+#include "shards/attr.h"
+#include <stddef.h>
+#include <stdint.h>
+
+struct mem {
+    int64_t used_bytes;
+    uint64_t fail_in; /* fault injection: the fail_in-th allocation from now fails; 0 is off */
+};
+
+/* mem_size: the bytes that the allocator hands out for a request of `size`. O(1). */
+size_t mem_size(size_t size);
+MUST_CHECK void *mem_alloc(struct mem *m, size_t size);
+MUST_CHECK void *mem_zalloc(struct mem *m, size_t size);
+/* mem_alloc_lines: aligned to a cache line; size is a multiple of one. Freed with mem_free_lines.
+ */
+MUST_CHECK void *mem_alloc_lines(struct mem *m, size_t size);
+void mem_free_lines(struct mem *m, void *p, size_t size);
+/* mem_realloc: NULL leaves `p` as it was. */
+MUST_CHECK void *mem_realloc(struct mem *m, void *p, size_t old_size, size_t new_size);
+/* mem_free: `size` is what was asked for, or any size with the same mem_size. NULL is allowed. */
+void mem_free(struct mem *m, void *p, size_t size);
+/* mem_release_idle: asks the allocator to hand free pages back to the kernel. */
+void mem_release_idle(void);
+/* mem_allocator: its name and version, for INFO. */
+const char *mem_allocator(void);
+/* mem_resident: bytes of the process in RAM, from the kernel; 0 when it does not say. */
+size_t mem_resident(void);
+
+#endif

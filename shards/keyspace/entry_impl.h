@@ -1,0 +1,143 @@
+/* entry_impl.h: the bytes of an entry, for this room only. keyspace.h draws them.
+ *
+ *     byte 0   type 4 | repr 2 | has expiry 1 | access bit 22
+ *     byte 1   key length, 255: the 4-byte length follows the expiry
+ *     byte 2-5 inline value length 10 | access bits 0-21
+ */
+#ifndef KEYSPACE_ENTRY_IMPL_H
+#define KEYSPACE_ENTRY_IMPL_H
+
+#include "shards/keyspace.h"
+#include <string.h>
+
+enum {
+    ENTRY_HEADER = 6,
+    ENTRY_EXPIRY = 6,
+    ENTRY_LONG_KEY = 255,
+    ENTRY_LONG_LEN = 4,
+    ENTRY_WORD = 8,
+    ENTRY_VLEN_BITS = 10
+};
+static_assert(ENTRY_INLINE_MAX < 1 << ENTRY_VLEN_BITS, "the header has 10 bits for it");
+
+static inline const uint8_t *entry_raw(const struct entry *e) {
+    return (const uint8_t *)e;
+}
+
+static inline bool entry_has_expiry(const struct entry *e) {
+    return (entry_raw(e)[0] & 0x40) != 0;
+}
+
+static inline uint32_t entry_tail(const struct entry *e) {
+    uint32_t tail;
+    memcpy(&tail, entry_raw(e) + 2, sizeof tail);
+    return tail;
+}
+
+static inline size_t entry_key_at(const struct entry *e) {
+    const uint8_t *raw = entry_raw(e);
+    return ENTRY_HEADER + (raw[0] & 0x40 ? ENTRY_EXPIRY : 0U) +
+           (raw[1] == ENTRY_LONG_KEY ? ENTRY_LONG_LEN : 0U);
+}
+
+static inline size_t entry_key_len(const struct entry *e) {
+    const uint8_t *raw = entry_raw(e);
+    if (likely(raw[1] != ENTRY_LONG_KEY))
+        return raw[1];
+    uint32_t len;
+    memcpy(&len, raw + ENTRY_HEADER + (raw[0] & 0x40 ? ENTRY_EXPIRY : 0), sizeof len);
+    return len;
+}
+
+static inline uint64_t word_at(const void *p) {
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+/* bytes_eq, bytes_copy: without a call for the lengths that keys and values mostly have; the two
+ * ends of a range overlap. bench/micro/table_bench: 5 ns of a get, 9 ns of a set. */
+static inline bool bytes_eq(const char *a, const char *b, size_t len) {
+    if (len > 32)
+        return memcmp(a, b, len) == 0;
+    if (len > 16)
+        return ((word_at(a) ^ word_at(b)) | (word_at(a + 8) ^ word_at(b + 8)) |
+                (word_at(a + len - 16) ^ word_at(b + len - 16)) |
+                (word_at(a + len - 8) ^ word_at(b + len - 8))) == 0;
+    if (len >= 8)
+        return ((word_at(a) ^ word_at(b)) | (word_at(a + len - 8) ^ word_at(b + len - 8))) == 0;
+    for (size_t i = 0; i < len; i++)
+        if (a[i] != b[i])
+            return false;
+    return true;
+}
+
+static inline void bytes_copy(char *to, const char *from, size_t len) {
+    enum { LINE = 16 };
+    if (len > 4 * LINE) {
+        memcpy(to, from, len);
+    } else if (len >= LINE) {
+        for (size_t i = 0; i + LINE < len; i += LINE)
+            memcpy(to + i, from + i, LINE);
+        memcpy(to + len - LINE, from + len - LINE, LINE);
+    } else if (len >= 8) {
+        uint64_t last = word_at(from + len - 8);
+        memcpy(to, from, 8);
+        memcpy(to + len - 8, &last, 8);
+    } else {
+        for (size_t i = 0; i < len; i++)
+            to[i] = from[i];
+    }
+}
+
+static inline bool entry_key_eq(const struct entry *e, struct span key) {
+    const uint8_t *raw = entry_raw(e);
+    size_t short_len = key.len < ENTRY_LONG_KEY ? key.len : ENTRY_LONG_KEY;
+    if (raw[1] != short_len || entry_key_len(e) != key.len)
+        return false;
+    return bytes_eq((const char *)raw + entry_key_at(e), key.ptr, key.len);
+}
+
+static inline size_t entry_value_at(const struct entry *e) {
+    return entry_key_at(e) + entry_key_len(e);
+}
+
+static inline int64_t entry_expiry(const struct entry *e) {
+    uint64_t ms = 0;
+    memcpy(&ms, entry_raw(e) + ENTRY_HEADER, ENTRY_EXPIRY);
+    return (int64_t)ms;
+}
+
+static inline bool entry_dead(const struct entry *e, int64_t now_ms) {
+    return entry_has_expiry(e) && now_ms > entry_expiry(e);
+}
+
+static inline bool repr_is_bytes(unsigned repr) {
+    return repr == REPR_INLINE || repr == REPR_RAW;
+}
+
+/* entry_size_for: what to ask of the allocator for these parts. */
+static inline size_t entry_size_for(size_t key_len, bool expires, const struct value *v) {
+    return ENTRY_HEADER + (expires ? ENTRY_EXPIRY : 0U) +
+           (key_len >= ENTRY_LONG_KEY ? ENTRY_LONG_LEN : 0U) + key_len +
+           (repr_is_bytes(v->repr) ? v->bytes.len : ENTRY_WORD);
+}
+
+static inline size_t entry_size(const struct entry *e) {
+    bool bytes = repr_is_bytes(entry_raw(e)[0] >> 4 & 3);
+    return entry_value_at(e) + (bytes ? entry_tail(e) & ENTRY_INLINE_MAX : ENTRY_WORD);
+}
+
+/* entry_write: lays out an entry of that size at `to`. The key may lie in `to` already, at another
+ * place even; what v points to may not. */
+void entry_write(struct entry *to, struct span key, const struct value *v, int64_t expire_ms);
+/* entry_overwrite: entry_write where the key, and that there is an expiry or none, stay. */
+void entry_overwrite(struct entry *e, const struct value *v, int64_t expire_ms);
+/* entry_value: what it holds, as put takes it; bytes point into the entry. */
+struct value entry_value(const struct entry *e);
+/* value_destroy: what a REPR_OBJECT value holds. */
+void value_destroy(struct mem *m, const struct value *v);
+/* entry_drop_object: destroys the object that it holds, if any. */
+void entry_drop_object(struct mem *m, const struct entry *e);
+
+#endif

@@ -1,0 +1,245 @@
+#include "chain_impl.h"
+#include "resize_impl.h"
+
+static size_t segment_bytes(const struct table *t, uint32_t segment) {
+    return (segment == 0 ? t->first_cap : TABLE_SEGMENT) * sizeof(struct bucket);
+}
+
+static bool directory_room(struct table *t, uint32_t need) {
+    if (need <= t->segment_cap)
+        return true;
+    uint32_t cap = t->segment_cap ? t->segment_cap * 2 : 1;
+    size_t old = t->segment_cap * sizeof(void *);
+    struct bucket **segments = mem_zalloc(t->mem, cap * sizeof(void *));
+    uint32_t **due = mem_zalloc(t->mem, cap * sizeof(void *));
+    if (segments == NULL || due == NULL) {
+        mem_free(t->mem, segments, cap * sizeof(void *));
+        mem_free(t->mem, due, cap * sizeof(void *));
+        return false;
+    }
+    if (old != 0) {
+        memcpy(segments, t->segments, old);
+        memcpy(due, t->due, old);
+        mem_free(t->mem, t->segments, old);
+        mem_free(t->mem, t->due, old);
+    }
+    t->segments = segments;
+    t->due = due;
+    t->segment_cap = cap;
+    return true;
+}
+
+/* first_grow: the first segment doubles by copying, at most 32 KiB, until it is a whole one. */
+static bool first_grow(struct table *t) {
+    uint32_t cap = t->first_cap * 2;
+    struct bucket *grown = mem_alloc_lines(t->mem, cap * sizeof(struct bucket));
+    if (grown == NULL)
+        return false;
+    size_t old = t->first_cap * sizeof(struct bucket);
+    memcpy(grown, t->segments[0], old);
+    memset((char *)grown + old, 0, old);
+    mem_free_lines(t->mem, t->segments[0], old);
+    t->segments[0] = grown;
+    t->first_cap = cap;
+    return true;
+}
+
+/* first_shrink: halves the first segment when a quarter of it is in use; without memory it stays.
+ */
+static void first_shrink(struct table *t) {
+    uint32_t cap = t->first_cap / 2;
+    if (likely(t->bucket_count > cap / 2) || cap < TABLE_FIRST)
+        return;
+    struct bucket *small = mem_alloc_lines(t->mem, cap * sizeof(struct bucket));
+    if (small == NULL)
+        return;
+    memcpy(small, t->segments[0], t->bucket_count * sizeof(struct bucket));
+    memset(small + t->bucket_count, 0, (cap - t->bucket_count) * sizeof(struct bucket));
+    mem_free_lines(t->mem, t->segments[0], t->first_cap * sizeof(struct bucket));
+    t->segments[0] = small;
+    t->first_cap = cap;
+}
+
+static bool bucket_room(struct table *t, uint32_t i) {
+    uint32_t segment = i / TABLE_SEGMENT;
+    if (segment == 0)
+        return i < t->first_cap || first_grow(t);
+    if (!directory_room(t, segment + 1))
+        return false;
+    if (t->segments[segment] == NULL) {
+        size_t bytes = TABLE_SEGMENT * sizeof(struct bucket);
+        if ((t->segments[segment] = mem_alloc_lines(t->mem, bytes)) == NULL)
+            return false;
+        memset(t->segments[segment], 0, bytes);
+    }
+    return true;
+}
+
+bool resize_begin(struct table *t) {
+    if (t->bucket_count != 0)
+        return true;
+    struct bucket *first = mem_alloc_lines(t->mem, TABLE_FIRST * sizeof *first);
+    if (first == NULL)
+        return false;
+    if (!directory_room(t, 1)) {
+        mem_free_lines(t->mem, first, TABLE_FIRST * sizeof *first);
+        return false;
+    }
+    memset(first, 0, TABLE_FIRST * sizeof *first);
+    t->segments[0] = first;
+    t->first_cap = TABLE_FIRST;
+    t->bucket_count = t->base = TABLE_FIRST;
+    return true;
+}
+
+void resize_end(struct table *t) {
+    ASSERT(t->count == 0);
+    for (uint32_t i = 0; i < t->segment_cap; i++) {
+        if (t->segments[i] != NULL)
+            mem_free_lines(t->mem, t->segments[i], segment_bytes(t, i));
+        mem_free(t->mem, t->due[i], TABLE_GROUPS * sizeof(uint32_t));
+    }
+    mem_free(t->mem, t->segments, t->segment_cap * sizeof(void *));
+    mem_free(t->mem, t->due, t->segment_cap * sizeof(void *));
+    t->segments = NULL;
+    t->due = NULL;
+    t->segment_cap = t->first_cap = t->bucket_count = t->base = 0;
+}
+
+bool resize_has_stamps(const struct table *t, uint32_t i) {
+    return t->due[i / TABLE_SEGMENT] != NULL;
+}
+
+bool resize_stamp(struct table *t, uint32_t i, uint32_t tick) {
+    uint32_t **due = &t->due[i / TABLE_SEGMENT];
+    if (unlikely(*due == NULL)) {
+        if ((*due = mem_alloc(t->mem, TABLE_GROUPS * sizeof(uint32_t))) == NULL)
+            return false;
+        memset(*due, 0xff, TABLE_GROUPS * sizeof(uint32_t));
+    }
+    uint32_t *stamp = &(*due)[i % TABLE_SEGMENT / TABLE_GROUP];
+    if (tick < *stamp)
+        *stamp = tick;
+    return true;
+}
+
+void resize_drop_stamps(struct table *t, uint32_t i) {
+    uint32_t **due = &t->due[i / TABLE_SEGMENT];
+    mem_free(t->mem, *due, TABLE_GROUPS * sizeof(uint32_t));
+    *due = NULL;
+}
+
+static uint32_t stamp_of(const struct table *t, uint32_t i) {
+    const uint32_t *due = t->due[i / TABLE_SEGMENT];
+    return due == NULL ? TICK_NEVER : due[i % TABLE_SEGMENT / TABLE_GROUP];
+}
+
+/* share_stamp: `to` gets entries of `from`; false when there is no memory for its stamp. */
+static bool share_stamp(struct table *t, uint32_t from, uint32_t to) {
+    uint32_t tick = stamp_of(t, from);
+    return tick == TICK_NEVER || resize_stamp(t, to, tick);
+}
+
+/* deal: moves the entries of one bucket's copy to the chain that their hash names. */
+static void deal(struct table *t, const struct bucket *from, struct bucket *low,
+                 struct bucket *high, struct bucket **pool) {
+    for (unsigned used = bucket_used(from); used != 0; used &= used - 1) {
+        unsigned i = (unsigned)__builtin_ctz(used);
+        struct entry *e = bucket_address(from, i);
+        bool up = (keyspace_hash(entry_key(e)) & t->base) != 0;
+        bool fits = chain_insert(up ? high : low, e, bucket_print_at(from, i), pool, t->mem);
+        ASSERT(fits); /* chain_impl.h says why */
+    }
+}
+
+static void split(struct table *t, struct bucket *low, struct bucket *high) {
+    struct bucket *pool = NULL;
+    chain_prefetch(low);
+    for (struct bucket *b = low; b != NULL;) {
+        struct bucket copy = *b;
+        if (b == low)
+            memset(low, 0, sizeof *low);
+        else
+            chain_pool_put(&pool, b);
+        b = bucket_next(&copy);
+        deal(t, &copy, low, high, &pool);
+    }
+    chain_pool_free(pool, t->mem);
+}
+
+void resize_grow(struct table *t) {
+    if (likely(t->count * 20 <= (uint64_t)t->bucket_count * TABLE_GROW_PER_20) ||
+        t->bucket_count == UINT32_MAX / 2)
+        return;
+    uint32_t i = t->bucket_count;
+    uint32_t base = i == t->base * 2 ? i : t->base;
+    if (!bucket_room(t, i) || !share_stamp(t, i - base, i))
+        return;
+    t->base = base;
+    t->bucket_count++;
+    split(t, table_bucket(t, i - base), table_bucket(t, i));
+}
+
+/* drop_segment_from: frees a segment of which bucket i, the first, has just gone. */
+static void drop_segment_from(struct table *t, uint32_t i) {
+    uint32_t segment = i / TABLE_SEGMENT;
+    if (i % TABLE_SEGMENT != 0 || segment == 0)
+        return;
+    mem_free_lines(t->mem, t->segments[segment], segment_bytes(t, segment));
+    t->segments[segment] = NULL;
+    resize_drop_stamps(t, i);
+}
+
+/* merge: joins two chains; false, and nothing has changed, when that takes memory there is not. */
+static bool merge(struct table *t, struct bucket *into, struct bucket *from) {
+    unsigned a, b;
+    unsigned have = chain_len(into, &a) - 1 + chain_len(from, &b) - 1;
+    /* One more than the result needs: the first bucket moved cannot be used again itself. */
+    unsigned need = a + b <= BUCKET_PLACES ? 0 : (a + b - BUCKET_PLACES + 7) / 8 + 1;
+    struct bucket *pool = NULL;
+    for (; have < need; have++) {
+        struct bucket *extra = mem_alloc_lines(t->mem, sizeof *extra);
+        if (extra == NULL) {
+            chain_pool_free(pool, t->mem);
+            return false;
+        }
+        chain_pool_put(&pool, extra);
+    }
+    for (struct bucket *each = from; each != NULL;) {
+        struct bucket copy = *each;
+        if (each == from)
+            memset(from, 0, sizeof *from);
+        else
+            chain_pool_put(&pool, each);
+        each = bucket_next(&copy);
+        for (unsigned used = bucket_used(&copy); used != 0; used &= used - 1) {
+            unsigned i = (unsigned)__builtin_ctz(used);
+            bool fits = chain_insert(into, bucket_address(&copy, i), bucket_print_at(&copy, i),
+                                     &pool, t->mem);
+            ASSERT(fits);
+        }
+    }
+    chain_pool_free(pool, t->mem);
+    return true;
+}
+
+void resize_shrink(struct table *t) {
+    if (likely(t->count * 20 >= (uint64_t)t->bucket_count * TABLE_SHRINK_PER_20) ||
+        t->bucket_count <= TABLE_FIRST)
+        return;
+    uint32_t last = t->bucket_count - 1;
+    uint32_t base = last < t->base ? t->base / 2 : t->base;
+    uint32_t into = last - base;
+    if (!share_stamp(t, last, into) || !merge(t, table_bucket(t, into), table_bucket(t, last)))
+        return;
+    uint32_t due = stamp_of(t, last);
+    t->merged_due = due < t->merged_due ? due : t->merged_due;
+    t->bucket_count = last;
+    t->base = base;
+    drop_segment_from(t, last);
+    first_shrink(t);
+}
+
+void resize_drop_last(struct table *t) {
+    drop_segment_from(t, --t->bucket_count);
+}

@@ -1,0 +1,301 @@
+#include "chain_impl.h"
+#include "resize_impl.h"
+
+struct table *table_create(struct mem *m) {
+    struct table *t = mem_zalloc(m, sizeof *t);
+    if (t == NULL)
+        return NULL;
+    t->mem = m;
+    t->merged_due = TICK_NEVER;
+    return t;
+}
+
+void table_release(struct table *t) {
+    ASSERT(t->count == 0);
+    resize_end(t);
+    mem_free(t->mem, t, sizeof *t);
+}
+
+uint64_t table_count(const struct table *t) {
+    return t->count;
+}
+
+uint64_t table_expires(const struct table *t) {
+    return t->expires;
+}
+
+void table_prefetch(const struct table *t, uint64_t hash) {
+    if (likely(t->bucket_count != 0))
+        __builtin_prefetch(table_bucket(t, table_index(t, hash)));
+}
+
+void table_prefetch_entry(const struct table *t, uint64_t hash) {
+    if (unlikely(t->bucket_count == 0))
+        return;
+    const struct bucket *b = table_bucket(t, table_index(t, hash));
+    unsigned match = bucket_match(b, bucket_print(hash));
+    if (likely(match != 0)) {
+        const char *entry = bucket_address(b, (unsigned)__builtin_ctz(match));
+        __builtin_prefetch(entry);
+        __builtin_prefetch(entry + CACHE_LINE);
+    } else if (bucket_next(b) != NULL) {
+        __builtin_prefetch(bucket_next(b));
+    }
+}
+
+static bool find(const struct table *t, struct span key, uint64_t hash, struct place *at) {
+    if (unlikely(t->bucket_count == 0))
+        return false;
+    uint8_t print = bucket_print(hash);
+    struct bucket *b = table_bucket(t, table_index(t, hash));
+    do {
+        for (unsigned match = bucket_match(b, print); match != 0; match &= match - 1) {
+            unsigned i = (unsigned)__builtin_ctz(match);
+            if (likely(entry_key_eq(bucket_address(b, i), key))) {
+                *at = (struct place){b, i};
+                return true;
+            }
+        }
+        b = bucket_next(b);
+    } while (unlikely(b != NULL));
+    return false;
+}
+
+struct entry *table_find(const struct table *t, struct span key, uint64_t hash) {
+    struct place at;
+    return find(t, key, hash, &at) ? bucket_address(at.bucket, at.i) : NULL;
+}
+
+static void count_expiry(struct table *t, bool before, bool after) {
+    t->expires += (uint64_t)after - (uint64_t)before;
+}
+
+/* entry_alloc: asks for the whole size class, since an overwrite may use all of it later. */
+static void *entry_alloc(struct table *t, size_t size) {
+    return mem_alloc(t->mem, mem_size(size));
+}
+
+/* rewrite: gives the entry at a place another value and expiry, in its own memory when the size
+ * class stays, so the common overwrite allocates nothing. The old object is the caller's to settle.
+ */
+static ON_SHARD struct entry *rewrite(struct table *t, struct place at, uint64_t hash,
+                                      const struct value *v, int64_t expire_ms) {
+    struct entry *old = bucket_address(at.bucket, at.i), *e = old;
+    bool expired_before = entry_has_expiry(old), expires = expire_ms != EXPIRE_NEVER;
+    struct span key = {(const char *)old + entry_key_at(old), entry_key_len(old)};
+    size_t old_size = entry_size(old), size = entry_size_for(key.len, expires, v);
+    if (size != old_size && mem_size(size) != mem_size(old_size) &&
+        (e = entry_alloc(t, size)) == NULL)
+        return NULL;
+    if (expires && !resize_stamp(t, table_index(t, hash), tick_of(expire_ms))) {
+        if (e != old)
+            mem_free(t->mem, e, size);
+        return NULL;
+    }
+    if (likely(e == old && expires == expired_before)) {
+        entry_overwrite(e, v, expire_ms);
+        return e;
+    }
+    entry_write(e, key, v, expire_ms);
+    if (e != old) {
+        bucket_set(at.bucket, at.i, e, bucket_print_at(at.bucket, at.i));
+        mem_free(t->mem, old, old_size);
+    }
+    count_expiry(t, expired_before, expires);
+    return e;
+}
+
+static ON_SHARD struct entry *insert(struct table *t, struct span key, uint64_t hash,
+                                     const struct value *v, int64_t expire_ms) {
+    bool expires = expire_ms != EXPIRE_NEVER;
+    if (!resize_begin(t))
+        return NULL;
+    uint32_t i = table_index(t, hash);
+    size_t size = entry_size_for(key.len, expires, v);
+    bool stamps_before = resize_has_stamps(t, i);
+    struct entry *e = entry_alloc(t, size);
+    if (e == NULL || (expires && !resize_stamp(t, i, tick_of(expire_ms))))
+        goto fail;
+    entry_write(e, key, v, expire_ms);
+    if (!chain_insert(table_bucket(t, i), e, bucket_print(hash), NULL, t->mem))
+        goto fail;
+    t->count++;
+    count_expiry(t, false, expires);
+    resize_grow(t);
+    return e;
+fail:
+    mem_free(t->mem, e, size);
+    if (!stamps_before)
+        resize_drop_stamps(t, i);
+    if (t->count == 0)
+        resize_end(t);
+    return NULL;
+}
+
+/* stored_expiry: as an entry can hold it. */
+static int64_t stored_expiry(int64_t expire_ms) {
+    ASSERT(expire_ms >= 0);
+    return expire_ms < EXPIRE_MS_MAX ? expire_ms : EXPIRE_MS_MAX;
+}
+
+struct entry *table_put(struct table *t, struct span key, uint64_t hash, const struct value *v,
+                        int64_t expire_ms) {
+    struct place at;
+    bool there = find(t, key, hash, &at);
+    struct entry *old = there ? bucket_address(at.bucket, at.i) : NULL;
+    if (expire_ms == EXPIRE_KEEP)
+        expire_ms = there ? entry_expire_ms(old) : EXPIRE_NEVER;
+    else
+        expire_ms = stored_expiry(expire_ms);
+    if (!there)
+        return insert(t, key, hash, v, expire_ms);
+    if (likely(entry_repr(old) != REPR_OBJECT))
+        return rewrite(t, at, hash, v, expire_ms);
+    struct value before = entry_value(old);
+    struct entry *e = rewrite(t, at, hash, v, expire_ms);
+    bool same_object = v->repr == REPR_OBJECT && v->object == before.object;
+    if (e != NULL && !same_object)
+        value_destroy(t->mem, &before);
+    return e;
+}
+
+struct entry *table_set_expire(struct table *t, struct entry *e, uint64_t hash, int64_t expire_ms) {
+    struct place at;
+    bool found = find(t, entry_key(e), hash, &at);
+    ASSERT(found);
+    ASSERT(bucket_address(at.bucket, at.i) == e);
+    char scratch[ENTRY_INLINE_MAX];
+    struct value v = entry_value(e);
+    if (repr_is_bytes(v.repr)) {
+        bytes_copy(scratch, v.bytes.ptr, v.bytes.len);
+        v.bytes.ptr = scratch;
+    }
+    return rewrite(t, at, hash, &v, stored_expiry(expire_ms));
+}
+
+/* unlink_entry: takes an entry out and frees its bytes, not its object. */
+static ON_SHARD void unlink_entry(struct table *t, uint32_t index, struct place at) {
+    struct entry *e = bucket_address(at.bucket, at.i);
+    count_expiry(t, entry_has_expiry(e), false);
+    mem_free(t->mem, e, entry_size(e));
+    chain_remove(table_bucket(t, index), at, t->mem);
+    if (--t->count == 0)
+        resize_end(t);
+    else
+        resize_shrink(t);
+}
+
+bool table_delete(struct table *t, struct span key, uint64_t hash) {
+    struct place at;
+    if (!find(t, key, hash, &at))
+        return false;
+    entry_drop_object(t->mem, bucket_address(at.bucket, at.i));
+    unlink_entry(t, table_index(t, hash), at);
+    return true;
+}
+
+bool table_take(struct table *t, struct span key, uint64_t hash, char *scratch, struct value *out,
+                int64_t *expire_ms) {
+    struct place at;
+    if (!find(t, key, hash, &at))
+        return false;
+    struct entry *e = bucket_address(at.bucket, at.i);
+    *out = entry_value(e);
+    *expire_ms = entry_expire_ms(e);
+    if (repr_is_bytes(out->repr)) {
+        bytes_copy(scratch, out->bytes.ptr, out->bytes.len);
+        out->bytes.ptr = scratch;
+    }
+    unlink_entry(t, table_index(t, hash), at);
+    return true;
+}
+
+/* sift: deletes the entries of one chain that are dead, or all of them; returns how many. The chain
+ * is built again of what is left, which as in a split takes no memory. */
+static ON_SHARD unsigned sift(struct table *t, struct bucket *head, int64_t now_ms, bool all) {
+    struct bucket *pool = NULL;
+    unsigned deleted = 0;
+    for (struct bucket *b = head; b != NULL;) {
+        struct bucket copy = *b;
+        if (b == head)
+            memset(head, 0, sizeof *head);
+        else
+            chain_pool_put(&pool, b);
+        b = bucket_next(&copy);
+        for (unsigned used = bucket_used(&copy); used != 0; used &= used - 1) {
+            unsigned i = (unsigned)__builtin_ctz(used);
+            struct entry *e = bucket_address(&copy, i);
+            if (!all && !entry_dead(e, now_ms)) {
+                bool fits = chain_insert(head, e, bucket_print_at(&copy, i), &pool, t->mem);
+                ASSERT(fits);
+                continue;
+            }
+            entry_drop_object(t->mem, e);
+            count_expiry(t, entry_has_expiry(e), false);
+            mem_free(t->mem, e, entry_size(e));
+            deleted++;
+        }
+    }
+    chain_pool_free(pool, t->mem);
+    t->count -= deleted;
+    return deleted;
+}
+
+/* chain_dead: how many are dead; *next becomes the earliest expiry of the others if it is earlier.
+ */
+static unsigned chain_dead(const struct bucket *b, int64_t now_ms, unsigned *looked,
+                           uint32_t *next) {
+    unsigned dead = 0;
+    for (; b != NULL; b = bucket_next(b))
+        for (unsigned used = bucket_used(b); used != 0; used &= used - 1) {
+            const struct entry *e = bucket_address(b, (unsigned)__builtin_ctz(used));
+            *looked += 1;
+            if (!entry_has_expiry(e))
+                continue;
+            uint32_t tick = tick_of(entry_expiry(e));
+            if (entry_dead(e, now_ms))
+                dead++;
+            else if (tick < *next)
+                *next = tick;
+        }
+    return dead;
+}
+
+unsigned table_expire_group(struct table *t, uint32_t segment, uint32_t group, int64_t now_ms,
+                            uint64_t *expired) {
+    unsigned looked = 0;
+    uint32_t first = segment * TABLE_SEGMENT + group * TABLE_GROUP;
+    uint32_t end = first + TABLE_GROUP < t->bucket_count ? first + TABLE_GROUP : t->bucket_count;
+    uint32_t next = TICK_NEVER;
+    for (uint32_t i = first; i < end; i++)
+        chain_prefetch(table_bucket(t, i));
+    for (uint32_t i = first; i < end; i++) {
+        struct bucket *head = table_bucket(t, i);
+        if (chain_dead(head, now_ms, &looked, &next) != 0)
+            *expired += sift(t, head, now_ms, false);
+    }
+    t->due[segment][group] = next;
+    return looked;
+}
+
+void table_settle(struct table *t, uint64_t deleted) {
+    if (t->count == 0) {
+        resize_end(t);
+        return;
+    }
+    for (uint64_t i = 0; i < deleted; i++)
+        resize_shrink(t);
+}
+
+bool table_drain(struct table *t, unsigned entries) {
+    unsigned done = 0;
+    while (t->count != 0 && done < entries) {
+        struct bucket *head = table_bucket(t, t->bucket_count - 1);
+        chain_prefetch(head);
+        /* An empty bucket costs as much as an entry. */
+        done += 1 + sift(t, head, 0, true);
+        if (t->count != 0)
+            resize_drop_last(t);
+    }
+    return t->count != 0;
+}

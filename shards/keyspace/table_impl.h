@@ -1,0 +1,78 @@
+/* table_impl.h: the linear hash table, for this room only.
+ *
+ * With base = 2^L <= bucket_count <= 2^(L+1), a hash names bucket h mod 2^(L+1) if there is
+ * such a bucket, else h mod 2^L. Growing splits bucket (count - base) in two, shrinking joins the
+ * last bucket with the one it was split from. Buckets lie in segments that never move, but for the
+ * first one while it is the only one: a small table stays small.
+ *
+ * A group is TABLE_GROUP neighbouring buckets of a segment; due[segment][group] is a lower bound of
+ * the earliest expiry in it, in TICK_MS units since TICK_BASE_MS. A segment without expiries has no
+ * stamps.
+ */
+#ifndef KEYSPACE_TABLE_IMPL_H
+#define KEYSPACE_TABLE_IMPL_H
+
+#include "bucket_impl.h"
+#include "entry_impl.h"
+
+enum {
+    TABLE_SEGMENT = 1024, /* buckets */
+    TABLE_FIRST = 4,      /* buckets of a new table */
+    TABLE_GROUP = 16,     /* buckets */
+    TABLE_GROUPS = TABLE_SEGMENT / TABLE_GROUP,
+    /* Grown above 85% of the places, shrunk below 50%: keys per 20 buckets. bench/micro/table_bench
+     * has bytes per key and time at other loads. */
+    TABLE_GROW_PER_20 = 153,
+    TABLE_SHRINK_PER_20 = 90,
+    TICK_MS = 256
+};
+#define TICK_BASE_MS 1577836800000LL /* 2020-01-01 */
+#define TICK_NEVER   UINT32_MAX
+
+struct table {
+    struct mem *mem;
+    struct bucket **segments;
+    uint32_t **due; /* per segment, NULL without expiries */
+    uint32_t segment_cap;
+    uint32_t first_cap; /* buckets allocated for segment 0 */
+    uint32_t bucket_count;
+    uint32_t base;
+    uint32_t merged_due; /* the earliest stamp that a merge has moved since a sweep took note */
+    uint64_t count;
+    uint64_t expires;
+};
+
+static inline uint32_t table_index(const struct table *t, uint64_t hash) {
+    uint32_t i = (uint32_t)hash & (t->base * 2 - 1);
+    return i < t->bucket_count ? i : i - t->base;
+}
+
+static inline struct bucket *table_bucket(const struct table *t, uint32_t i) {
+    return &t->segments[i / TABLE_SEGMENT][i % TABLE_SEGMENT];
+}
+
+static inline uint32_t table_segments(const struct table *t) {
+    return (t->bucket_count + TABLE_SEGMENT - 1) / TABLE_SEGMENT;
+}
+
+/* tick_of: rounds down, so a stamp is never late. */
+static inline uint32_t tick_of(int64_t ms) {
+    int64_t tick = (ms - TICK_BASE_MS) / TICK_MS;
+    if (tick < 0)
+        return 0;
+    return tick >= (int64_t)TICK_NEVER ? TICK_NEVER - 1 : (uint32_t)tick;
+}
+
+MUST_CHECK struct table *table_create(struct mem *m);
+/* table_release: frees the table itself; it must be empty. */
+void table_release(struct table *t);
+/* table_expire_group: deletes what is dead in group g of a segment, renews its stamp; returns the
+ * number of entries looked at, *expired grows by those deleted. */
+unsigned table_expire_group(struct table *t, uint32_t segment, uint32_t group, int64_t now_ms,
+                            uint64_t *expired) ON_SHARD;
+/* table_settle: after table_expire_group deleted that many: shrinks as they would have. */
+void table_settle(struct table *t, uint64_t deleted) ON_SHARD;
+/* table_drain: frees about `entries` entries from the end; true while some are left. */
+bool table_drain(struct table *t, unsigned entries) ON_SHARD;
+
+#endif

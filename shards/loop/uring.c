@@ -1,0 +1,607 @@
+/* uring.c: the loop over io_uring.
+ *
+ * One io_uring_enter per loop_poll submits, runs the deferred work and waits. A completion's
+ * user_data is the address of what it is about, with its kind in the low bits; an address stays
+ * valid while its owner counts the operation as in flight.
+ *
+ * What the kernel lacks is stepped down from, one feature at a time:
+ *     DEFER_TASKRUN -> COOP_TASKRUN -> plain ring
+ *     multishot recv with provided buffers -> poll, then recv(2) into a buffer of the pool
+ *     multishot accept -> one accept at a time
+ *     MSG_RING -> eventfd
+ */
+#include "loop_impl.h"
+#include <assert.h>
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <stdalign.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    SQ_ENTRIES = 256,
+    CQ_ENTRIES = 4096,
+    BUF_GROUP = 1,
+    TRIAL_WAIT_NS = 100 * 1000 * 1000,
+    DIRECT_MAX = 1 << 30, /* bytes per operation; the field has 32 bits */
+};
+
+/* The low bits of user_data. */
+enum kind {
+    KIND_RECV,
+    KIND_DIRECT,
+    KIND_READABLE,
+    KIND_WRITABLE,
+    KIND_ACCEPT,
+    KIND_BELL,    /* our eventfd was read, or, with BELL_BY_RING, a MSG_RING came in */
+    KIND_WAKE,    /* a MSG_RING of ours failed; the address is the target loop's */
+    KIND_NOTHING, /* a cancellation's own completion */
+    KIND_MASK = 7,
+};
+enum { BELL_BY_RING = KIND_MASK + 1 };
+static_assert(KIND_NOTHING <= KIND_MASK, "kinds fit the low bits");
+static_assert(alignof(struct stream) > KIND_MASK, "addresses leave the low bits free");
+
+/* Backend bits of stream.flags. */
+enum {
+    RECV_ARMED = 1 << STREAM_BACKEND_BIT,
+    RECV_DIRECT = RECV_ARMED << 1, /* what is armed receives in place */
+    RECV_CANCELLED = RECV_ARMED << 2,
+    WRITE_ARMED = RECV_ARMED << 3,
+    WRITE_CANCELLED = RECV_ARMED << 4,
+};
+
+struct uring {
+    struct io_uring ring;
+    struct io_uring_buf_ring *bufs; /* NULL: no provided buffers */
+    int bell;
+    uint64_t bell_count; /* where the eventfd is read to */
+    bool bell_armed;
+    bool multishot_recv, multishot_accept, msg_ring, task_flag;
+    bool quiet;      /* the last enter brought nothing */
+    bool registered; /* the ring's descriptor, with the owner thread */
+    pid_t owner;
+    __u8 int_flags; /* of ring, before it was registered */
+};
+
+static struct uring *uring_of(const struct loop *l) {
+    return l->backend;
+}
+
+static const size_t buf_ring_bytes = LOOP_BUFS_MAX * sizeof(struct io_uring_buf);
+
+/* --- creation --- */
+
+/* The most the kernel grants, stepping down when it does not know a flag. */
+static int create_ring(struct uring *u, unsigned disabled) {
+    const unsigned base = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE;
+    const unsigned steps[] = {
+        IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_SUBMIT_ALL |
+            IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+        IORING_SETUP_R_DISABLED | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN |
+            IORING_SETUP_TASKRUN_FLAG,
+        IORING_SETUP_R_DISABLED,
+    };
+    int ret = -EINVAL;
+    for (size_t i = 0; i < COUNT_OF(steps) && ret == -EINVAL; i++) {
+        if (((disabled & LOOP_DEFER_TASKRUN) && (steps[i] & IORING_SETUP_DEFER_TASKRUN)) ||
+            ((disabled & LOOP_COOP_TASKRUN) && (steps[i] & IORING_SETUP_COOP_TASKRUN)))
+            continue;
+        struct io_uring_params p = {.flags = base | steps[i], .cq_entries = CQ_ENTRIES};
+        ret = io_uring_queue_init_params(SQ_ENTRIES, &u->ring, &p);
+    }
+    return ret;
+}
+
+static const char *refusal(int error) {
+    switch (error) {
+    case ENOSYS:
+        return "the kernel has no io_uring";
+    case EPERM:
+    case EACCES:
+        return "io_uring is forbidden here (kernel.io_uring_disabled, or a container's policy)";
+    case ENOMEM:
+        return "no memory for the ring (locked memory limit, ulimit -l)";
+    case EMFILE:
+    case ENFILE:
+        return "out of descriptors";
+    default:
+        return "the kernel refuses to set up a ring";
+    }
+}
+
+/* Without provided buffers, receiving falls back to polling: never an error. */
+static void create_buf_ring(struct loop *l, struct uring *u) {
+    if (l->disabled & LOOP_BUF_RING)
+        return;
+    void *mem =
+        mmap(NULL, buf_ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mem == MAP_FAILED)
+        return;
+    struct io_uring_buf_reg reg = {
+        .ring_addr = (uintptr_t)mem, .ring_entries = LOOP_BUFS_MAX, .bgid = BUF_GROUP};
+    if (io_uring_register_buf_ring(&u->ring, &reg, 0) != 0) {
+        (void)munmap(mem, buf_ring_bytes);
+        return;
+    }
+    u->bufs = mem;
+}
+
+static bool has_opcode(struct uring *u, int op) {
+    struct io_uring_probe *probe = io_uring_get_probe_ring(&u->ring);
+    bool has = probe != NULL && io_uring_opcode_supported(probe, op);
+    io_uring_free_probe(probe);
+    return has;
+}
+
+static void close_ring(struct uring *u) {
+    /* A registered descriptor is an index in the table of the owner thread; when that has ended,
+     * the same index may be another ring's here. */
+    if (u->registered && gettid() != u->owner) {
+        u->ring.int_flags = u->int_flags;
+        u->ring.enter_ring_fd = u->ring.ring_fd;
+    }
+    io_uring_queue_exit(&u->ring);
+    if (u->bufs != NULL)
+        (void)munmap(u->bufs, buf_ring_bytes);
+}
+
+static enum err create(struct loop *l, const char **why) {
+    struct uring *u = mem_zalloc(l->mem, sizeof(*u));
+    if (u == NULL)
+        return ERR_NOMEM;
+    enum err e = ERR_UNSUPPORTED;
+    int ret = create_ring(u, l->disabled);
+    if (ret != 0) {
+        *why = refusal(-ret);
+        goto fail;
+    }
+    *why = "the kernel's io_uring is too old (5.11 is needed)";
+    unsigned needed = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_FAST_POLL;
+    if ((u->ring.features & needed) != needed)
+        goto fail_ring;
+    *why = "no eventfd";
+    u->bell = eventfd(0, EFD_CLOEXEC);
+    if (u->bell < 0) {
+        e = ERR_IO;
+        goto fail_ring;
+    }
+    create_buf_ring(l, u);
+    u->multishot_recv = u->bufs != NULL && !(l->disabled & LOOP_MULTISHOT_RECV);
+    u->multishot_accept = !(l->disabled & LOOP_MULTISHOT_ACCEPT);
+    u->msg_ring = !(l->disabled & LOOP_MSG_RING) && has_opcode(u, IORING_OP_MSG_RING);
+    u->task_flag = u->ring.flags & IORING_SETUP_TASKRUN_FLAG;
+    *why = "no memory for receive buffers";
+    e = buf_pool_init(l, u->multishot_recv ? u->bufs : NULL);
+    if (e != OK)
+        goto fail_pool;
+    l->backend = u;
+    return OK;
+
+fail_pool:
+    buf_pool_deinit(l);
+    (void)close(u->bell);
+fail_ring:
+    close_ring(u);
+fail:
+    mem_free(l->mem, u, sizeof(*u));
+    return e;
+}
+
+static void destroy(struct loop *l) {
+    struct uring *u = uring_of(l);
+    close_ring(u);
+    (void)close(u->bell);
+    mem_free(l->mem, u, sizeof(*u));
+}
+
+/* --- submission --- */
+
+static uint64_t tag(const void *p, enum kind kind) {
+    return (uint64_t)(uintptr_t)p | (uint64_t)kind;
+}
+
+/* NULL when the submission ring is full and the kernel takes nothing now. */
+static struct io_uring_sqe *get_sqe(struct uring *u) {
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+    if (likely(sqe != NULL))
+        return sqe;
+    (void)io_uring_submit(&u->ring);
+    return io_uring_get_sqe(&u->ring);
+}
+
+static bool cancel(struct uring *u, uint64_t user_data) {
+    struct io_uring_sqe *sqe = get_sqe(u);
+    if (sqe == NULL)
+        return false;
+    io_uring_prep_cancel64(sqe, user_data, 0);
+    io_uring_sqe_set_data64(sqe, KIND_NOTHING);
+    return true;
+}
+
+static enum kind armed_kind(const struct uring *u, const struct stream *s) {
+    if (s->flags & RECV_DIRECT)
+        return KIND_DIRECT;
+    return u->multishot_recv ? KIND_RECV : KIND_READABLE;
+}
+
+static bool arm_recv(struct uring *u, struct stream *s) {
+    struct io_uring_sqe *sqe = get_sqe(u);
+    if (sqe == NULL)
+        return false;
+    s->flags |= RECV_ARMED;
+    if (s->flags & STREAM_DIRECT) {
+        size_t len = s->direct_len < DIRECT_MAX ? s->direct_len : DIRECT_MAX;
+        s->flags |= RECV_DIRECT;
+        io_uring_prep_recv(sqe, s->fd, s->direct, len, 0);
+    } else if (u->multishot_recv) {
+        io_uring_prep_recv_multishot(sqe, s->fd, NULL, 0, 0);
+        sqe->flags |= IOSQE_BUFFER_SELECT;
+        sqe->buf_group = BUF_GROUP;
+    } else {
+        io_uring_prep_poll_add(sqe, s->fd, POLLIN);
+    }
+    io_uring_sqe_set_data64(sqe, tag(s, armed_kind(u, s)));
+    s->inflight++;
+    return true;
+}
+
+static bool cancel_recv(struct uring *u, struct stream *s) {
+    if (!cancel(u, tag(s, armed_kind(u, s))))
+        return false;
+    s->flags |= RECV_CANCELLED;
+    return true;
+}
+
+static bool arm_write(struct uring *u, struct stream *s) {
+    struct io_uring_sqe *sqe = get_sqe(u);
+    if (sqe == NULL)
+        return false;
+    io_uring_prep_poll_add(sqe, s->fd, POLLOUT);
+    io_uring_sqe_set_data64(sqe, tag(s, KIND_WRITABLE));
+    s->flags |= WRITE_ARMED;
+    s->inflight++;
+    return true;
+}
+
+static bool arm(struct loop *l, struct stream *s) {
+    struct uring *u = uring_of(l);
+    bool closed = s->flags & STREAM_CLOSED;
+    bool wanted =
+        !(s->flags & (STREAM_CLOSED | STREAM_PAUSED | STREAM_ENDED | STREAM_HELD | STREAM_STARVED));
+    if (s->flags & RECV_ARMED) {
+        bool fits = !(s->flags & STREAM_DIRECT) == !(s->flags & RECV_DIRECT);
+        if ((!wanted || !fits) && !(s->flags & RECV_CANCELLED) && !cancel_recv(u, s))
+            return false;
+    } else if (wanted && !arm_recv(u, s)) {
+        return false;
+    }
+    if (s->flags & WRITE_ARMED) {
+        if (!closed || (s->flags & WRITE_CANCELLED))
+            return true;
+        if (!cancel(u, tag(s, KIND_WRITABLE)))
+            return false;
+        s->flags |= WRITE_CANCELLED;
+        return true;
+    }
+    return closed || !(s->flags & STREAM_WANT_WRITE) || arm_write(u, s);
+}
+
+static bool arm_acceptor(struct loop *l, struct acceptor *a) {
+    struct uring *u = uring_of(l);
+    bool wanted = a->listener != NULL && !a->listener->paused;
+    if (a->armed == wanted || a->cancelling)
+        return true;
+    if (a->armed) {
+        a->cancelling = cancel(u, tag(a, KIND_ACCEPT));
+        return a->cancelling;
+    }
+    struct io_uring_sqe *sqe = get_sqe(u);
+    if (sqe == NULL)
+        return false;
+    if (u->multishot_accept)
+        io_uring_prep_multishot_accept(sqe, a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    else
+        io_uring_prep_accept(sqe, a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    io_uring_sqe_set_data64(sqe, tag(a, KIND_ACCEPT));
+    a->armed = true;
+    return true;
+}
+
+static bool arm_bell(struct uring *u) {
+    struct io_uring_sqe *sqe = get_sqe(u);
+    if (sqe == NULL)
+        return false;
+    io_uring_prep_read(sqe, u->bell, &u->bell_count, sizeof(u->bell_count), 0);
+    io_uring_sqe_set_data64(sqe, KIND_BELL);
+    u->bell_armed = true;
+    return true;
+}
+
+/* --- completion --- */
+
+static void on_recv_rare(struct loop *l, struct stream *s, int res, unsigned flags) {
+    if (!(flags & IORING_CQE_F_MORE)) {
+        s->inflight--;
+        s->flags &= ~(uint32_t)(RECV_ARMED | RECV_CANCELLED);
+        loop_touch(l, s);
+    }
+    struct io_buf *b = NULL;
+    if (flags & IORING_CQE_F_BUFFER)
+        b = buf_taken(l, flags >> IORING_CQE_BUFFER_SHIFT);
+    if (res > 0) {
+        ASSERT(b != NULL);
+        b->len = (uint32_t)res;
+        loop_deliver(l, s, b);
+        return;
+    }
+    if (b != NULL)
+        buf_release(b);
+    if (res == -ENOBUFS) {
+        /* Once per poll: many streams say so in one batch. */
+        if (!l->grown)
+            l->grown = buf_grow(l);
+        loop_starve(l, s);
+    } else if (res != -ECANCELED && res != -EINTR && res != -EAGAIN) {
+        loop_deliver_end(l, s, -res);
+    }
+}
+
+static void on_recv(struct loop *l, struct stream *s, int res, unsigned flags) {
+    const unsigned usual = IORING_CQE_F_MORE | IORING_CQE_F_BUFFER;
+    if (unlikely(res <= 0 || (flags & usual) != usual)) {
+        on_recv_rare(l, s, res, flags);
+        return;
+    }
+    struct io_buf *b = buf_taken(l, flags >> IORING_CQE_BUFFER_SHIFT);
+    b->len = (uint32_t)res;
+    loop_deliver(l, s, b);
+}
+
+static void on_direct(struct loop *l, struct stream *s, int res) {
+    s->inflight--;
+    s->flags &= ~(uint32_t)(RECV_ARMED | RECV_CANCELLED | RECV_DIRECT);
+    loop_touch(l, s);
+    if (res > 0)
+        loop_deliver_direct(s, (size_t)res);
+    else if (res != -ECANCELED && res != -EINTR && res != -EAGAIN)
+        loop_deliver_end(l, s, -res);
+}
+
+static void on_readable(struct loop *l, struct stream *s, int res) {
+    s->inflight--;
+    s->flags &= ~(uint32_t)(RECV_ARMED | RECV_CANCELLED);
+    loop_touch(l, s);
+    if (res >= 0)
+        loop_receive(l, s);
+    else if (res != -ECANCELED && res != -EINTR)
+        loop_deliver_end(l, s, -res);
+}
+
+static void on_writable(struct loop *l, struct stream *s) {
+    s->inflight--;
+    s->flags &= ~(uint32_t)(WRITE_ARMED | WRITE_CANCELLED | STREAM_WANT_WRITE);
+    if (s->flags & STREAM_CLOSED)
+        loop_touch(l, s);
+    else
+        s->ops->on_writable(s);
+}
+
+static void on_accept(struct loop *l, struct acceptor *a, int res, unsigned flags) {
+    struct uring *u = uring_of(l);
+    if (!(flags & IORING_CQE_F_MORE)) {
+        a->armed = a->cancelling = false;
+        l->acceptors_todo = true;
+    }
+    if (res == -EINVAL && u->multishot_accept) {
+        u->multishot_accept = false; /* a kernel before 5.19 */
+        return;
+    }
+    loop_accepted(l, a, res);
+}
+
+static void ring_bell(struct loop *to) {
+    const uint64_t one = 1;
+    /* Fails only when the counter is at its end, and then the bell rings anyway. */
+    ssize_t n = write(uring_of(to)->bell, &one, sizeof(one));
+    (void)n;
+}
+
+static void handle(struct loop *l, uint64_t user_data, int res, unsigned flags) {
+    void *p = (void *)(uintptr_t)(user_data & ~(uint64_t)KIND_MASK);
+    switch ((enum kind)(user_data & KIND_MASK)) {
+    case KIND_RECV:
+        on_recv(l, p, res, flags);
+        break;
+    case KIND_DIRECT:
+        on_direct(l, p, res);
+        break;
+    case KIND_READABLE:
+        on_readable(l, p, res);
+        break;
+    case KIND_WRITABLE:
+        on_writable(l, p);
+        break;
+    case KIND_ACCEPT:
+        on_accept(l, p, res, flags);
+        break;
+    case KIND_BELL:
+        if (p == NULL)
+            uring_of(l)->bell_armed = false;
+        atomic_store(&l->woken, false);
+        break;
+    case KIND_WAKE:
+        ring_bell(p);
+        break;
+    case KIND_NOTHING:
+        if (flags & IORING_CQE_F_BUFFER)
+            buf_release(buf_taken(l, flags >> IORING_CQE_BUFFER_SHIFT));
+        break;
+    }
+}
+
+static unsigned dispatch(struct loop *l) {
+    struct uring *u = uring_of(l);
+    unsigned waiting = io_uring_cq_ready(&u->ring);
+    if (l->pool.used + waiting > l->pool.peak)
+        l->pool.peak = l->pool.used + waiting;
+    struct io_uring_cqe *cqe;
+    unsigned head, n = 0;
+    io_uring_for_each_cqe(&u->ring, head, cqe) {
+        handle(l, cqe->user_data, cqe->res, cqe->flags);
+        if (++n == LOOP_EVENTS_MAX)
+            break;
+    }
+    io_uring_cq_advance(&u->ring, n);
+    u->quiet = n == 0;
+    return n;
+}
+
+/* --- waiting --- */
+
+static bool work_waits(const struct uring *u) {
+    return io_uring_cq_ready(&u->ring) > 0 ||
+           (u->task_flag && (IO_URING_READ_ONCE(*u->ring.sq.kflags) &
+                             (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0);
+}
+
+static bool prepare(struct loop *l) {
+    struct uring *u = uring_of(l);
+    if (unlikely(!u->bell_armed) && !arm_bell(u))
+        return true;
+    return work_waits(u);
+}
+
+static void wait(struct loop *l, uint64_t timeout_ns) {
+    struct uring *u = uring_of(l);
+    int ret;
+    if (timeout_ns == 0) {
+        /* The flag does not tell of work that the last enter left over, hence `quiet`. */
+        if (u->quiet && u->task_flag && io_uring_sq_ready(&u->ring) == 0 && !work_waits(u))
+            return;
+        ret = io_uring_submit_and_get_events(&u->ring);
+    } else {
+        struct __kernel_timespec ts = {.tv_sec = (long long)(timeout_ns / 1000000000),
+                                       .tv_nsec = (long long)(timeout_ns % 1000000000)};
+        struct io_uring_cqe *cqe;
+        ret = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1,
+                                               timeout_ns == UINT64_MAX ? NULL : &ts, NULL);
+    }
+    /* What was not submitted stays in the ring for the next time; other errors are ours. */
+    ASSERT(ret >= 0 || ret == -ETIME || ret == -EINTR || ret == -EBUSY || ret == -EAGAIN ||
+           ret == -ENOMEM);
+}
+
+static void wake(struct loop *from, struct loop *to) {
+    if (from == NULL || from->kind != LOOP_URING || !uring_of(from)->msg_ring) {
+        ring_bell(to);
+        return;
+    }
+    struct uring *u = uring_of(from);
+    struct io_uring_sqe *sqe = get_sqe(u);
+    if (sqe == NULL) {
+        ring_bell(to);
+        return;
+    }
+    io_uring_prep_msg_ring(sqe, uring_of(to)->ring.ring_fd, 0, BELL_BY_RING | KIND_BELL, 0);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    io_uring_sqe_set_data64(sqe, tag(to, KIND_WAKE));
+    /* At once: whoever is woken should not wait for the rest of our turn. */
+    (void)io_uring_submit(&u->ring);
+}
+
+/* --- attaching --- */
+
+/* Does multishot recv into provided buffers work? One byte through a socket pair tells. */
+static bool try_multishot_recv(struct loop *l, struct uring *u) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+        return false;
+    bool works = false, more = send(pair[1], "x", 1, MSG_NOSIGNAL) == 1;
+    (void)close(pair[1]);
+    struct io_uring_sqe *sqe = get_sqe(u);
+    ASSERT(sqe != NULL); /* the ring is new */
+    io_uring_prep_recv_multishot(sqe, pair[0], NULL, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = BUF_GROUP;
+    io_uring_sqe_set_data64(sqe, KIND_NOTHING);
+    while (more) {
+        struct __kernel_timespec ts = {.tv_nsec = TRIAL_WAIT_NS};
+        struct io_uring_cqe *cqe = NULL;
+        if (io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL) < 0 || cqe == NULL) {
+            works = false;
+            break;
+        }
+        more = cqe->flags & IORING_CQE_F_MORE;
+        works = works || (cqe->res == 1 && more && (cqe->flags & IORING_CQE_F_BUFFER));
+        handle(l, cqe->user_data, cqe->res, cqe->flags);
+        io_uring_cqe_seen(&u->ring, cqe);
+    }
+    (void)close(pair[0]);
+    return works;
+}
+
+static enum err without_multishot_recv(struct loop *l, struct uring *u) {
+    u->multishot_recv = false;
+    (void)io_uring_unregister_buf_ring(&u->ring, BUF_GROUP);
+    buf_pool_deinit(l);
+    return buf_pool_init(l, NULL);
+}
+
+static void name_features(struct loop *l, const struct uring *u) {
+    const struct {
+        bool has;
+        const char *word;
+    } words[] = {
+        {u->ring.flags & IORING_SETUP_SINGLE_ISSUER, "single-issuer"},
+        {u->ring.flags & IORING_SETUP_DEFER_TASKRUN, "defer-taskrun"},
+        {u->ring.flags & IORING_SETUP_COOP_TASKRUN, "coop-taskrun"},
+        {u->registered, "registered-ring"},
+        {u->multishot_recv, "multishot-recv"},
+        {u->multishot_accept, "multishot-accept"},
+        {u->msg_ring, "msg-ring"},
+    };
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        if (words[i].has)
+            loop_add_feature(l, words[i].word);
+}
+
+static enum err attach(struct loop *l) {
+    struct uring *u = uring_of(l);
+    /* liburing 2.3 declares io_uring_enable_rings, but its shared library does not export it. */
+    int ret = io_uring_register((unsigned)u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+    if (ret != 0) {
+        errno = -ret;
+        return ERR_IO;
+    }
+    u->owner = gettid();
+    u->int_flags = u->ring.int_flags;
+    u->registered =
+        !(l->disabled & LOOP_REGISTERED_RING) && io_uring_register_ring_fd(&u->ring) == 1;
+    if (u->multishot_recv && !try_multishot_recv(l, u)) {
+        enum err e = without_multishot_recv(l, u);
+        if (e != OK)
+            return e;
+    }
+    name_features(l, u);
+    return OK;
+}
+
+const struct io_ops uring_ops = {
+    .name = "uring",
+    .create = create,
+    .destroy = destroy,
+    .attach = attach,
+    .arm = arm,
+    .arm_acceptor = arm_acceptor,
+    .prepare = prepare,
+    .wait = wait,
+    .dispatch = dispatch,
+    .wake = wake,
+    .send = loop_socket_send,
+    .receive = loop_socket_receive,
+    .close = loop_socket_close,
+};

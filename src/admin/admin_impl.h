@@ -1,0 +1,15 @@
+/* admin_impl.h: shared by the files of this room. */
+#ifndef ADMIN_IMPL_H
+#define ADMIN_IMPL_H
+
+#include "anax/admin.h"
+#include <stdint.h>
+
+/* When the process began, and a random name for this run of it: 40 hex digits. */
+uint64_t admin_start_ns(void);
+const char *admin_run_id(void);
+
+void info_register(void);
+void config_cmds_register(void);
+
+#endif

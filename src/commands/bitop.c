@@ -1,0 +1,170 @@
+/* bitop.c: BITOP: bitwise operations between strings, the shorter ones followed by zeros.
+ *
+ * The sources are folded into the result one after the other, so that no more than one of them has to be
+ * looked at a time. DIFF, DIFF1 and ANDOR set the first source against the OR of the others.
+ */
+#include "str_entry_impl.h"
+
+enum op { OP_AND, OP_OR, OP_XOR, OP_NOT, OP_DIFF, OP_DIFF1, OP_ANDOR, OP_ONE, OPS };
+
+static bool parse_op(struct span word, enum op *op) {
+    static const char *const names[OPS] = {
+        [OP_AND] = "AND",   [OP_OR] = "OR",       [OP_XOR] = "XOR",     [OP_NOT] = "NOT",
+        [OP_DIFF] = "DIFF", [OP_DIFF1] = "DIFF1", [OP_ANDOR] = "ANDOR", [OP_ONE] = "ONE",
+    };
+    for (unsigned i = 0; i < OPS; i++) {
+        if (span_is(word, names[i])) {
+            *op = (enum op)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool check_sources(struct ctx *c, enum op op) {
+    uint32_t sources = c->argc - 3;
+    if (op == OP_NOT && sources != 1) {
+        reply_error(&c->reply, "ERR BITOP NOT must be called with a single source key.");
+        return false;
+    }
+    if (op >= OP_DIFF && op <= OP_ANDOR && sources < 2) {
+        static const char *const names[] = {"DIFF", "DIFF1", "ANDOR"};
+        reply_errorf(&c->reply, "ERR BITOP %s must be called with at least two source keys.",
+                     names[op - OP_DIFF]);
+        return false;
+    }
+    return true;
+}
+
+/* longest: of all sources; false after having replied that one is no string. Looks every one of them up, so
+ * that those that are dead are gone when `source` looks. */
+static ON_SHARD bool longest(struct ctx *c, size_t *len) {
+    *len = 0;
+    for (uint32_t i = 3; i < c->argc; i++) {
+        struct entry *e;
+        if (!ctx_find_string(c, i, &e))
+            return false;
+        size_t own = e == NULL ? 0 : str_entry_len(e);
+        *len = own > *len ? own : *len;
+    }
+    return true;
+}
+
+static ON_SHARD struct span source(struct ctx *c, uint32_t i, char scratch[STRVAL_INT_BYTES]) {
+    const struct table *t = keyspace_peek_table(c->keyspace, c->db);
+    const struct entry *e = t == NULL ? NULL : table_find(t, c->argv[i], ctx_hash(c, i));
+    return e == NULL ? SPAN("") : str_entry_bytes(e, scratch);
+}
+
+/* fold: takes s into acc. `twice` holds, for ONE, the bits that were set in two sources or more. */
+static void fold(enum op op, char *restrict acc, char *restrict twice, size_t len, struct span s) {
+    const char *restrict p = s.ptr;
+    switch (op) {
+    case OP_AND:
+        for (size_t i = 0; i < s.len; i++)
+            acc[i] &= p[i];
+        memset(acc + s.len, 0, len - s.len);
+        return;
+    case OP_XOR:
+        for (size_t i = 0; i < s.len; i++)
+            acc[i] ^= p[i];
+        return;
+    case OP_ONE:
+        for (size_t i = 0; i < s.len; i++) {
+            twice[i] |= acc[i] & p[i];
+            acc[i] |= p[i];
+        }
+        return;
+    default:
+        for (size_t i = 0; i < s.len; i++)
+            acc[i] |= p[i];
+    }
+}
+
+/* finish: what is left to do when acc holds the fold of the sources (of all but the first, for those that
+ * set the first apart). */
+static void finish(enum op op, char *restrict acc, const char *restrict twice, size_t len,
+                   struct span first) {
+    for (size_t i = 0; i < len; i++) {
+        char x = i < first.len ? first.ptr[i] : 0;
+        if (op == OP_NOT)
+            acc[i] = (char)~x;
+        else if (op == OP_DIFF)
+            acc[i] = (char)(x & ~acc[i]);
+        else if (op == OP_DIFF1)
+            acc[i] = (char)(acc[i] & ~x);
+        else if (op == OP_ANDOR)
+            acc[i] = (char)(acc[i] & x);
+        else if (op == OP_ONE)
+            acc[i] = (char)(acc[i] & ~twice[i]);
+    }
+}
+
+static ON_SHARD void combine(struct ctx *c, enum op op, char *acc, char *twice, size_t len) {
+    char scratch[STRVAL_INT_BYTES], other_scratch[STRVAL_INT_BYTES];
+    struct span first = source(c, 3, scratch);
+    bool first_apart = op == OP_NOT || op == OP_DIFF || op == OP_DIFF1 || op == OP_ANDOR;
+    memset(acc, 0, len);
+    if (!first_apart)
+        memcpy(acc, first.ptr, first.len);
+    for (uint32_t i = 4; i < c->argc; i++)
+        fold(op, acc, twice, len, source(c, i, other_scratch));
+    if (first_apart || op == OP_ONE)
+        finish(op, acc, twice, len, first);
+}
+
+/* combine_large: the result is made in the blob that will hold it. */
+static ON_SHARD bool combine_large(struct ctx *c, enum op op, size_t len) {
+    struct mem *m = keyspace_mem(c->keyspace);
+    struct blob *result = blob_create(m, len);
+    char *twice = result != NULL && op == OP_ONE ? mem_zalloc(m, len) : NULL;
+    bool stored = false;
+    if (result == NULL || (op == OP_ONE && twice == NULL)) {
+        ctx_oom(c);
+    } else {
+        combine(c, op, result->data, twice, len);
+        result->len = len;
+        c->big = result;
+        struct span bytes = {result->data, len};
+        stored = str_entry_set_as(c, 2, bytes, REPR_RAW, EXPIRE_NEVER);
+        c->big = NULL;
+    }
+    mem_free(m, twice, len);
+    if (!stored && result != NULL)
+        blob_unpin(m, result);
+    return stored;
+}
+
+static ON_SHARD bool combine_small(struct ctx *c, enum op op, size_t len) {
+    char result[ENTRY_INLINE_MAX], twice[ENTRY_INLINE_MAX];
+    memset(twice, 0, len);
+    combine(c, op, result, twice, len);
+    return str_entry_set_as(c, 2, (struct span){result, len}, REPR_RAW, EXPIRE_NEVER);
+}
+
+static ON_SHARD void bitop_run(struct ctx *c) {
+    enum op op;
+    size_t len;
+    if (!parse_op(c->argv[1], &op)) {
+        reply_error(&c->reply, ERR_SYNTAX);
+        return;
+    }
+    if (!check_sources(c, op) || !longest(c, &len))
+        return;
+    if (len == 0)
+        ctx_delete(c, 2);
+    else if (!(len <= ENTRY_INLINE_MAX ? combine_small(c, op, len) : combine_large(c, op, len)))
+        return;
+    reply_int(&c->reply, (int64_t)len);
+}
+
+static const struct command rows[] = {
+    {"BITOP", bitop_run, -4, KEYS(2, -1, 1), CMD_WRITE | CMD_DENY_OOM, ACL_BITMAP, "bitmap",
+     "2.6.0", "O(N) in the bytes of all sources",
+     "Stores the result of a bitwise operation between strings.",
+     .key_access = "OW update;RO access"},
+};
+
+void bitop_register(void) {
+    command_register(rows, COUNT_OF(rows));
+}

@@ -1,0 +1,66 @@
+/* ctx_impl.h: what handlers share beyond anax/command.h. */
+#ifndef CTX_IMPL_H
+#define CTX_IMPL_H
+
+#include "anax/command.h"
+#include "anax/strval.h"
+
+/* Strings and bits end where a bulk string could no longer carry them (proto-max-bulk-len's
+ * default). */
+#define STRING_BYTES_MAX (512LL * 1024 * 1024)
+
+/* An entry keeps 23 bits of the second of its last access; they wrap after 97 days. */
+enum { ACCESS_BITS = 23, ACCESS_MASK = (1 << ACCESS_BITS) - 1 };
+
+static inline uint32_t ctx_access_now(const struct ctx *c) {
+    return (uint32_t)(c->now_ms / 1000) & ACCESS_MASK;
+}
+
+/* ctx_touch: stores only what changed, so that a read leaves the cache line clean within a second.
+ */
+static inline void ctx_touch(const struct ctx *c, struct entry *e) {
+    uint32_t now = ctx_access_now(c);
+    if (entry_access(e) == now || (c->session != NULL && c->session->no_touch))
+        return;
+    entry_set_access(e, now);
+}
+
+/* ctx_find_at, ctx_peek_at: for keys whose hash is known. Peeking leaves the access time alone. */
+struct entry *ctx_find_at(struct ctx *c, struct span key, uint64_t hash) ON_SHARD;
+struct entry *ctx_peek_at(struct ctx *c, struct span key, uint64_t hash) ON_SHARD;
+struct entry *ctx_peek(struct ctx *c, uint32_t i) ON_SHARD;
+/* ctx_delete: the key argv[i]; false when it was not there. */
+bool ctx_delete(struct ctx *c, uint32_t i) ON_SHARD;
+
+/* ctx_fetch_ahead: hashes of n <= CTX_FETCH_AHEAD keys, argv[first + i * step], whose buckets and entries are
+ * on their way into the cache then. */
+enum { CTX_FETCH_AHEAD = 16 }; /* about what a core has in flight */
+void ctx_fetch_ahead(struct ctx *c, uint32_t first, uint32_t step, unsigned n,
+                     uint64_t *hashes) ON_SHARD;
+
+/* ctx_expired: a key whose time has come, and which nobody has deleted yet. */
+static inline bool ctx_expired(const struct ctx *c, const struct entry *e) {
+    int64_t expire_ms = entry_expire_ms(e);
+    return expire_ms != EXPIRE_NEVER && c->now_ms > expire_ms;
+}
+
+/* type_name: what TYPE calls a type. */
+const char *type_name(unsigned type);
+
+/* command_find_any: as command_find, and "container|sub" too. */
+const struct command *command_find_any(struct span name);
+
+/* Registrations of the parts of a family, called by the family's. */
+void string_number_register(void);
+void string_range_register(void);
+void string_multi_register(void);
+void lcs_register(void);
+void generic_expire_register(void);
+void generic_move_register(void);
+void generic_object_register(void);
+void generic_walk_register(void);
+void bitfield_register(void);
+void bitop_register(void);
+void command_info_register(void);
+
+#endif

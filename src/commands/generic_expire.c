@@ -1,0 +1,160 @@
+/* generic_expire.c: when keys expire. */
+#include "set_options_impl.h"
+
+enum { IF_NONE = 1, IF_SOME = 2, IF_GREATER = 4, IF_LESS = 8 };
+
+static bool parse_conditions(struct ctx *c, unsigned *conditions) {
+    *conditions = 0;
+    for (uint32_t i = 3; i < c->argc; i++) {
+        if (span_is(c->argv[i], "NX")) {
+            *conditions |= IF_NONE;
+        } else if (span_is(c->argv[i], "XX")) {
+            *conditions |= IF_SOME;
+        } else if (span_is(c->argv[i], "GT")) {
+            *conditions |= IF_GREATER;
+        } else if (span_is(c->argv[i], "LT")) {
+            *conditions |= IF_LESS;
+        } else {
+            size_t len = c->argv[i].len;
+            reply_errorf(&c->reply, "ERR Unsupported option %.*s", len < 128 ? (int)len : 128,
+                         c->argv[i].ptr);
+            return false;
+        }
+    }
+    if (*conditions & IF_NONE && *conditions & ~(unsigned)IF_NONE) {
+        reply_error(&c->reply,
+                    "ERR NX and XX, GT or LT options at the same time are not compatible");
+        return false;
+    }
+    if (*conditions & IF_GREATER && *conditions & IF_LESS) {
+        reply_error(&c->reply, "ERR GT and LT options at the same time are not compatible");
+        return false;
+    }
+    return true;
+}
+
+/* A key without expiry counts as expiring after every other. */
+static bool conditions_hold(unsigned conditions, int64_t now_expires_ms, int64_t wanted_ms) {
+    bool never = now_expires_ms == EXPIRE_NEVER;
+    if (conditions & IF_NONE && !never)
+        return false;
+    if (conditions & IF_SOME && never)
+        return false;
+    if (conditions & IF_GREATER && (never || wanted_ms <= now_expires_ms))
+        return false;
+    return !(conditions & IF_LESS) || never || wanted_ms < now_expires_ms;
+}
+
+/* expire_at: argv[2] counts unit_ms each, from base_ms on. Times that have passed delete the key.
+ */
+static ON_SHARD void expire_at(struct ctx *c, int64_t unit_ms, int64_t base_ms) {
+    unsigned conditions;
+    int64_t when;
+    if (!parse_conditions(c, &conditions) || !ctx_get_int(c, 2, &when))
+        return;
+    if (__builtin_mul_overflow(when, unit_ms, &when) ||
+        __builtin_add_overflow(when, base_ms, &when)) {
+        set_options_bad_time(c);
+        return;
+    }
+    if (when > EXPIRE_MS_MAX)
+        when = EXPIRE_MS_MAX;
+    struct entry *e = ctx_find(c, 1);
+    if (e == NULL || !conditions_hold(conditions, entry_expire_ms(e), when)) {
+        reply_int(&c->reply, 0);
+        return;
+    }
+    if (when <= c->now_ms) {
+        ctx_delete(c, 1);
+    } else if (table_set_expire(ctx_table(c), e, ctx_hash(c, 1), when) == NULL) {
+        ctx_oom(c);
+        return;
+    }
+    reply_int(&c->reply, 1);
+}
+
+static ON_SHARD void expire_run(struct ctx *c) {
+    expire_at(c, 1000, c->now_ms);
+}
+
+static ON_SHARD void pexpire_run(struct ctx *c) {
+    expire_at(c, 1, c->now_ms);
+}
+
+static ON_SHARD void expireat_run(struct ctx *c) {
+    expire_at(c, 1000, 0);
+}
+
+static ON_SHARD void pexpireat_run(struct ctx *c) {
+    expire_at(c, 1, 0);
+}
+
+static ON_SHARD void persist_run(struct ctx *c) {
+    struct entry *e = ctx_find(c, 1);
+    if (e == NULL || entry_expire_ms(e) == EXPIRE_NEVER)
+        reply_int(&c->reply, 0);
+    else if (table_set_expire(ctx_table(c), e, ctx_hash(c, 1), EXPIRE_NEVER) == NULL)
+        ctx_oom(c);
+    else
+        reply_int(&c->reply, 1);
+}
+
+/* reply_time: the expiry, counted from base_ms on; -2: no such key, -1: it never expires. */
+static ON_SHARD void reply_time(struct ctx *c, bool in_seconds, int64_t base_ms) {
+    const struct entry *e = ctx_peek(c, 1);
+    if (e == NULL) {
+        reply_int(&c->reply, -2);
+        return;
+    }
+    int64_t ms = entry_expire_ms(e);
+    if (ms == EXPIRE_NEVER) {
+        reply_int(&c->reply, -1);
+        return;
+    }
+    ms = ms > base_ms ? ms - base_ms : 0;
+    reply_int(&c->reply, in_seconds ? (ms + 500) / 1000 : ms);
+}
+
+static ON_SHARD void ttl_run(struct ctx *c) {
+    reply_time(c, true, c->now_ms);
+}
+
+static ON_SHARD void pttl_run(struct ctx *c) {
+    reply_time(c, false, c->now_ms);
+}
+
+static ON_SHARD void expiretime_run(struct ctx *c) {
+    reply_time(c, true, 0);
+}
+
+static ON_SHARD void pexpiretime_run(struct ctx *c) {
+    reply_time(c, false, 0);
+}
+
+static const struct command rows[] = {
+    {"EXPIRE", expire_run, -3, KEY(1), CMD_WRITE | CMD_FAST, ACL_KEYSPACE, "generic", "1.0.0",
+     "O(1)", "Makes a key expire after some seconds.", .key_access = "RW update"},
+    {"PEXPIRE", pexpire_run, -3, KEY(1), CMD_WRITE | CMD_FAST, ACL_KEYSPACE, "generic", "2.6.0",
+     "O(1)", "Makes a key expire after some milliseconds.", .key_access = "RW update"},
+    {"EXPIREAT", expireat_run, -3, KEY(1), CMD_WRITE | CMD_FAST, ACL_KEYSPACE, "generic", "1.2.0",
+     "O(1)", "Makes a key expire at a Unix time in seconds.", .key_access = "RW update"},
+    {"PEXPIREAT", pexpireat_run, -3, KEY(1), CMD_WRITE | CMD_FAST, ACL_KEYSPACE, "generic", "2.6.0",
+     "O(1)", "Makes a key expire at a Unix time in milliseconds.", .key_access = "RW update"},
+    {"PERSIST", persist_run, 2, KEY(1), CMD_WRITE | CMD_FAST, ACL_KEYSPACE, "generic", "2.2.0",
+     "O(1)", "Makes a key that would expire stay.", .key_access = "RW update"},
+    {"TTL", ttl_run, 2, KEY(1), CMD_READ | CMD_FAST, ACL_KEYSPACE, "generic", "1.0.0", "O(1)",
+     "Returns after how many seconds a key expires.", .tips = "nondeterministic_output",
+     .key_access = "RO access"},
+    {"PTTL", pttl_run, 2, KEY(1), CMD_READ | CMD_FAST, ACL_KEYSPACE, "generic", "2.6.0", "O(1)",
+     "Returns after how many milliseconds a key expires.", .tips = "nondeterministic_output",
+     .key_access = "RO access"},
+    {"EXPIRETIME", expiretime_run, 2, KEY(1), CMD_READ | CMD_FAST, ACL_KEYSPACE, "generic", "7.0.0",
+     "O(1)", "Returns the Unix time in seconds at which a key expires.", .key_access = "RO access"},
+    {"PEXPIRETIME", pexpiretime_run, 2, KEY(1), CMD_READ | CMD_FAST, ACL_KEYSPACE, "generic",
+     "7.0.0", "O(1)", "Returns the Unix time in milliseconds at which a key expires.",
+     .key_access = "RO access"},
+};
+
+void generic_expire_register(void) {
+    command_register(rows, COUNT_OF(rows));
+}

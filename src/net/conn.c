@@ -1,0 +1,299 @@
+/* conn.c: connections from accept to release, and the hooks through which a shard runs them. */
+#include "net_impl.h"
+#include "shards/log.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+void conn_touch(struct conn *c) {
+    if (list_empty(&c->dirty))
+        list_add_tail(&c->net->dirty, &c->dirty);
+}
+
+void conn_todo(struct conn *c) {
+    if (list_empty(&c->todo))
+        list_add_tail(&c->net->todo, &c->todo);
+    if (c->net->shard->lent)
+        shard_claim(), shard_need_owner(c->net->shard);
+}
+
+void conn_break(struct conn *c) {
+    c->broken = true;
+    c->closing = true;
+    conn_touch(c);
+}
+
+static void session_free(struct conn *c) {
+    struct mem *m = &c->net->shard->mem;
+    char *texts[] = {c->session.name, c->session.lib_name, c->session.lib_ver};
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        if (texts[i] != NULL)
+            mem_free(m, texts[i], strlen(texts[i]) + 1);
+}
+
+static ON_SHARD void conn_free(struct conn *c) {
+    struct net *n = c->net;
+    output_drop(c);
+    outbuf_deinit(&c->out);
+    input_drop(c);
+    session_free(c);
+    list_del(&c->link);
+    list_del(&c->dirty);
+    list_del(&c->todo);
+    n->conn_count--;
+    atomic_fetch_sub(&n->shared->live[n->shard->id], 1);
+    mem_free(&n->shard->mem, c, sizeof *c);
+}
+
+void conn_settle(struct conn *c) {
+    struct loop *l = c->net->shard->loop;
+    if (c->want_write && !c->write_armed && !c->close_called) {
+        c->write_armed = true;
+        stream_want_write(l, &c->stream);
+    }
+    bool flushed = c->batches == 0 && output_bytes(c) == 0;
+    if ((c->broken || (c->closing && flushed)) && !c->close_called) {
+        c->close_called = true;
+        c->broken = true;
+        input_drop(c);
+        stream_close(l, &c->stream);
+        return; /* on_released may have come already, and with it the end */
+    }
+    if (c->paused && !c->closing && c->batches < NET_BATCHES_MAX / 2) {
+        c->paused = false;
+        input_go_on(c);
+        if (!c->paused && !c->broken)
+            stream_resume(l, &c->stream);
+    }
+}
+
+/* --- what the loop tells --- */
+
+static struct conn *conn_of(struct stream *s) {
+    return CONTAINER_OF(s, struct conn, stream);
+}
+
+static void on_data(struct stream *s, struct io_buf *buf) {
+    shard_claim();
+    input_data(conn_of(s), buf);
+}
+
+static void on_direct(struct stream *s, size_t n) {
+    shard_claim();
+    input_direct(conn_of(s), n);
+}
+
+static void on_writable(struct stream *s) {
+    struct conn *c = conn_of(s);
+    c->want_write = c->write_armed = false;
+    conn_touch(c);
+}
+
+static void on_end(struct stream *s, int error) {
+    struct conn *c = conn_of(s);
+    if (error != 0)
+        c->broken = true;
+    c->closing = true;
+    conn_touch(c);
+}
+
+static void on_released(struct stream *s) {
+    struct conn *c = conn_of(s);
+    c->released = true;
+    conn_touch(c);
+}
+
+static const struct stream_ops conn_ops = {on_data, on_direct, on_writable, on_end, on_released};
+
+/* --- accepting --- */
+
+static void socket_options(const struct net *n, int fd) {
+    int yes = 1, keepalive = (int)n->instance->config->tcp_keepalive_s;
+    /* What fails here only costs latency or a late notice of a dead peer. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    if (keepalive <= 0)
+        return;
+    int interval = keepalive / 3 > 0 ? keepalive / 3 : 1, probes = 3;
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &keepalive, sizeof keepalive);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
+
+void conn_adopt(struct net *n, struct adopted *a) {
+    struct mem *m = &n->shard->mem;
+    struct conn *c = mem_zalloc(m, sizeof *c);
+    int fd = a->fd;
+    if (c == NULL || n->stopping) {
+        LOGV("a new connection is closed: %s", c == NULL ? "no memory" : "the server stops");
+        mem_free(m, c, sizeof *c);
+        (void)close(fd);
+        atomic_fetch_sub(&n->shared->live[n->shard->id], 1);
+        return;
+    }
+    c->net = n;
+    c->session = (struct session){.id = a->id, .proto = 2};
+    c->is_unix = a->is_unix;
+    c->created_ns = c->active_ns = loop_now_ns(n->shard->loop);
+    outbuf_init(&c->out, m);
+    list_init(&c->dirty);
+    list_init(&c->todo);
+    list_add_tail(&n->conns, &c->link);
+    n->conn_count++;
+    n->stats.connections++;
+    if (!a->is_unix)
+        socket_options(n, fd);
+    if (stream_start(n->shard->loop, &c->stream, &conn_ops, fd) != OK) {
+        LOGW("a new connection is closed: the loop has no room for it");
+        (void)close(fd);
+        conn_free(c);
+    }
+}
+
+static ON_SHARD void adopt_waiting(struct net *n) {
+    while (!list_empty(&n->adopt)) {
+        struct adopted *a = CONTAINER_OF(n->adopt.next, struct adopted, link);
+        list_del(&a->link);
+        conn_adopt(n, a);
+        mem_free(&n->shard->mem, a, sizeof *a);
+    }
+}
+
+void conn_owner_work(struct net *n) {
+    adopt_waiting(n);
+    while (!list_empty(&n->todo)) {
+        struct conn *c = CONTAINER_OF(n->todo.next, struct conn, todo);
+        list_del(&c->todo);
+        conn_settle(c);
+    }
+}
+
+void conn_check_timeouts(struct net *n) {
+    int64_t timeout_s = n->instance->config->timeout_s;
+    uint64_t now = n->shard->now_ns;
+    if (timeout_s <= 0)
+        return;
+    for (struct list *l = n->conns.next; l != &n->conns; l = l->next) {
+        struct conn *c = CONTAINER_OF(l, struct conn, link);
+        if (now - c->active_ns > (uint64_t)timeout_s * 1000000000ULL && c->batches == 0) {
+            LOGV("client %lu: closed, idle for too long", (unsigned long)c->session.id);
+            conn_break(c);
+        }
+    }
+}
+
+/* --- the hooks --- */
+
+void net_tick_set(struct net *n, uint64_t due_ns) {
+    timer_set(n->shard->loop, &n->tick, due_ns);
+}
+
+/* tick: what is due is done in slices; while there is more, the next slice follows the next events. */
+static void tick(struct timer *t) {
+    shard_claim();
+    struct net *n = t->arg;
+    struct shard *s = n->shard;
+    uint64_t now = loop_now_ns(s->loop);
+    bool more = keyspace_expire_some(s->keyspace, loop_wall_ms(s->loop), NET_SLICE_ENTRIES);
+    bool was_freeing = keyspace_stats(s->keyspace)->pending_free != 0;
+    bool freeing = keyspace_free_some(s->keyspace, NET_SLICE_ENTRIES);
+    if (was_freeing && !freeing)
+        mem_release_idle();
+    if (now >= n->next_second_ns) {
+        n->next_second_ns = now + 1000000000ULL;
+        conn_check_timeouts(n);
+    }
+    net_tick_set(n, more || freeing ? now : now + NET_TICK_MS * 1000000ULL);
+}
+
+static enum err net_start(struct shard *s) {
+    struct net_shared *shared = shards_arg(s->all);
+    struct instance *in = mem_zalloc(&s->mem, sizeof *in);
+    struct net *n = mem_zalloc(&s->mem, sizeof *n);
+    if (in == NULL || n == NULL || (in->config = config_clone(shared->config)) == NULL)
+        return ERR_NOMEM;
+    in->net = n;
+    n->shard = s;
+    n->instance = in;
+    n->shared = shared;
+    s->app = in;
+    list_init(&n->conns);
+    list_init(&n->dirty);
+    list_init(&n->todo);
+    list_init(&n->adopt);
+    n->parser.grow = parser_grow;
+    n->parser.arg = &s->mem;
+    n->tick.fire = tick;
+    n->tick.arg = n;
+    net_tick_set(n, loop_now_ns(s->loop) + 1);
+    return s->id == 0 ? listen_start(n) : OK;
+}
+
+static void net_stopping(struct shard *s) {
+    struct net *n = instance_of(s)->net;
+    n->stopping = true;
+    listen_stop(n);
+    for (struct list *l = n->conns.next; l != &n->conns; l = l->next) {
+        struct conn *c = CONTAINER_OF(l, struct conn, link);
+        c->closing = true;
+        conn_touch(c);
+    }
+}
+
+static bool net_idle(struct shard *s) {
+    struct net *n = instance_of(s)->net;
+    return n->conn_count == 0 && n->batches_out == 0;
+}
+
+static void net_turn_end(struct shard *s) {
+    shard_claim();
+    struct net *n = instance_of(s)->net;
+    if (unlikely(n == NULL))
+        return;
+    while (!list_empty(&n->dirty)) {
+        struct conn *c = CONTAINER_OF(n->dirty.next, struct conn, dirty);
+        list_del(&c->dirty);
+        if (c->released) {
+            if (c->batches == 0)
+                conn_free(c);
+            continue;
+        }
+        output_flush(c);
+        if (unlikely(c->closing))
+            conn_todo(c);
+    }
+    if (!s->lent && unlikely(!list_empty(&n->todo) || !list_empty(&n->adopt))) {
+        conn_owner_work(n);
+        if (!list_empty(&n->dirty))
+            net_turn_end(s);
+    }
+}
+
+static void net_stop(struct shard *s) {
+    shard_claim();
+    struct instance *in = instance_of(s);
+    struct net *n = in->net;
+    /* What did not end in time: the descriptors close with the process, the memory is ours. */
+    while (!list_empty(&n->conns)) {
+        struct conn *c = CONTAINER_OF(n->conns.next, struct conn, link);
+        (void)close(c->stream.fd);
+        conn_free(c);
+    }
+    timer_clear(s->loop, &n->tick);
+    batch_free_spares(n);
+    while (n->spare_count != 0)
+        mem_free(&s->mem, n->spares[--n->spare_count], NET_SPARE_BYTES);
+    mem_free(&s->mem, n->parser.args, n->parser.args_cap * sizeof *n->parser.args);
+    mem_free(&s->mem, n, sizeof *n);
+    config_free(in->config);
+    mem_free(&s->mem, in, sizeof *in);
+    s->app = NULL;
+}
+
+const struct shard_hooks net_hooks = {.start = net_start,
+                                      .stop = net_stop,
+                                      .turn_end = net_turn_end,
+                                      .stopping = net_stopping,
+                                      .idle = net_idle};

@@ -1,0 +1,443 @@
+/* input.c: received bytes to batches of commands.
+ *
+ * Whole commands are parsed where they were received. Only what is left over is copied, to an inbuf that
+ * lives until its command is complete; a large argument is received into a blob of its own.
+ */
+#include "net_impl.h"
+#include "shards/log.h"
+
+/* Where the commands that are being parsed lie. */
+struct source {
+    struct conn *conn;
+    struct batch *batch;
+    struct io_buf *buf;
+    struct inbuf *in;
+};
+
+bool parser_grow(struct resp_parser *p, uint32_t need) {
+    enum { FIRST = 16 };
+    struct mem *m = p->arg;
+    uint32_t cap = p->args_cap ? p->args_cap : FIRST;
+    while (cap < need)
+        cap *= 2;
+    struct resp_arg *args = mem_realloc(m, p->args, p->args_cap * sizeof *args, cap * sizeof *args);
+    if (args == NULL)
+        return false;
+    p->args = args;
+    p->args_cap = cap;
+    return true;
+}
+
+static void parser_free(struct resp_parser *p) {
+    mem_free(p->arg, p->args, p->args_cap * sizeof *p->args);
+    p->args = NULL;
+    p->args_cap = 0;
+}
+
+static struct inbuf *inbuf_create(struct mem *m, size_t cap) {
+    struct inbuf *in = mem_alloc(m, sizeof *in + cap);
+    if (in != NULL)
+        *in = (struct inbuf){.mem = m, .refs = 1, .cap = cap};
+    return in;
+}
+
+void inbuf_release(struct inbuf *in) {
+    if (--in->refs == 0)
+        mem_free(in->mem, in, sizeof *in + in->cap);
+}
+
+static void out_of_memory(struct conn *c) {
+    LOGW("client %lu: closed, no memory for its input", (unsigned long)c->session.id);
+    conn_break(c);
+}
+
+static ON_SHARD void flush_batch(struct source *s) {
+    struct batch *b = s->batch;
+    s->batch = NULL;
+    if (b != NULL)
+        batch_dispatch(b);
+}
+
+static bool needs_auth(const struct conn *c) {
+    return !c->session.authenticated && c->net->instance->config->requirepass[0] != '\0';
+}
+
+/* resolve: which command, and whether it may run. */
+static void resolve(const struct conn *c, struct op *op) {
+    op->kind = OP_RUN;
+    op->cmd = command_find(op->argv[0]);
+    if (unlikely(op->cmd == NULL)) {
+        op->kind = OP_UNKNOWN;
+        return;
+    }
+    int argc = (int)op->argc;
+    if (unlikely(op->cmd->flags & CMD_CONTAINER) && argc > 1) {
+        const struct command *sub = command_find_sub(op->cmd, op->argv[1]);
+        if (sub == NULL) {
+            op->kind = OP_UNKNOWN;
+            return;
+        }
+        op->cmd = sub;
+    }
+    int arity = op->cmd->arity;
+    if (unlikely(arity > 0 ? argc != arity : argc < -arity))
+        op->kind = OP_ARITY;
+    else if (unlikely(needs_auth(c)) && !(op->cmd->flags & CMD_NO_AUTH))
+        op->kind = OP_NOAUTH;
+}
+
+/* route: which shard the keys lie on; the hash of the first one travels with the command. */
+static ON_SHARD void route(struct conn *c, struct op *op) {
+    struct shard *here = c->net->shard;
+    const struct command *cmd = op->cmd;
+    unsigned n = shards_count(here->all);
+    op->shard = here->id;
+    uint32_t first, last, step;
+    if (cmd->flags & CMD_ROUTED) {
+        struct outbuf nowhere;
+        outbuf_init(&nowhere, &here->mem);
+        struct ctx ctx = {.shard = here,
+                          .keyspace = here->keyspace,
+                          .cmd = cmd,
+                          .argv = op->argv,
+                          .argc = op->argc,
+                          .db = op->db,
+                          .now_ms = here->wall_ms,
+                          .reply = {&nowhere, c->session.proto, here->id}};
+        int to = cmd->route(&ctx);
+        outbuf_deinit(&nowhere);
+        if (to < 0)
+            op->kind = OP_NOTHING;
+        else
+            op->shard = (uint16_t)to;
+        return;
+    }
+    if (!command_key_range(cmd, op->argc, &first, &last, &step))
+        return;
+    op->hash = keyspace_hash(op->argv[first]);
+    if (n == 1)
+        return;
+    unsigned to = keyspace_shard_of(command_route_hash(op->argv[first], op->hash), n);
+    for (uint32_t i = first + step; i <= last; i += step) {
+        uint64_t hash = keyspace_hash(op->argv[i]);
+        if (keyspace_shard_of(command_route_hash(op->argv[i], hash), n) != to) {
+            op->kind = OP_CROSS;
+            return;
+        }
+    }
+    op->shard = (uint16_t)to;
+}
+
+static ON_SHARD struct op *room_for(struct source *s, uint32_t argc) {
+    struct conn *c = s->conn;
+    for (int tries = 0; tries < 2; tries++) {
+        if (s->batch == NULL && (s->batch = batch_begin(c, s->buf, s->in)) == NULL)
+            break;
+        struct op *op = batch_room(s->batch, argc);
+        if (op != NULL)
+            return op;
+        flush_batch(s);
+    }
+    out_of_memory(c);
+    return NULL;
+}
+
+static ON_SHARD struct op *add_op(struct source *s, const struct resp_parser *p, const char *data) {
+    struct op *op = room_for(s, p->argc);
+    if (op == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < p->argc; i++)
+        op->argv[i] = (struct span){data + p->args[i].at, p->args[i].len};
+    struct partial *pt = s->conn->partial;
+    if (unlikely(pt != NULL && pt->big_count != 0)) {
+        for (uint32_t i = 0; i < pt->big_count; i++) {
+            struct big *big = &pt->bigs[i];
+            op->argv[big->arg] = (struct span){big->blob->data, big->blob->len};
+            if (!batch_big(s->batch, op, big->arg, big->blob)) {
+                out_of_memory(s->conn);
+                return NULL;
+            }
+            big->blob = NULL;
+        }
+        pt->big_count = 0;
+    }
+    return op;
+}
+
+/* A command that looks at or changes its connection, or that all shards answer, ends its batch: what follows
+ * in the input must see what it did. */
+static ON_SHARD void command(struct source *s, const struct resp_parser *p, const char *data) {
+    struct conn *c = s->conn;
+    struct op *op = add_op(s, p, data);
+    if (op == NULL)
+        return;
+    op->db = c->session.db;
+    op->shard = c->net->shard->id;
+    resolve(c, op);
+    uint32_t flags = op->cmd != NULL && op->kind == OP_RUN ? op->cmd->flags : 0;
+    if (unlikely(flags & CMD_FANOUT)) {
+        if (s->batch->op_count > 1) {
+            /* It needs a batch of its own: give its place back and parse it into the next one. */
+            s->batch->op_count--;
+            s->batch->args_len -= op->argc;
+            flush_batch(s);
+            if ((op = add_op(s, p, data)) == NULL)
+                return;
+            op->db = c->session.db;
+            resolve(c, op);
+        }
+        s->batch->fanout = true;
+        op->shard = c->net->shard->id;
+        flush_batch(s);
+        return;
+    }
+    if (op->kind == OP_RUN)
+        route(c, op);
+    batch_link(s->batch, op);
+    if (flags & CMD_HOME)
+        flush_batch(s);
+}
+
+static ON_SHARD void protocol_error(struct source *s, const struct resp_parser *p) {
+    struct conn *c = s->conn;
+    struct op *op = room_for(s, 1);
+    c->net->stats.protocol_errors++;
+    c->closing = true;
+    if (op == NULL)
+        return;
+    op->kind = OP_PROTOCOL;
+    op->cmd = NULL;
+    op->shard = c->net->shard->id;
+    /* The text is the parser's, whose next use is after this batch has run. */
+    op->argv[0] = (struct span){p->error, strlen(p->error)};
+    batch_link(s->batch, op);
+    flush_batch(s);
+}
+
+static bool may_go_on(struct conn *c) {
+    return !c->closing && !c->broken && !c->paused;
+}
+
+static void limits_refresh(struct conn *c) {
+    c->limits.bulk_max = c->net->instance->config->bulk_bytes_max;
+    c->limits.unauthenticated = needs_auth(c);
+}
+
+/* --- incomplete commands --- */
+
+static struct partial *partial_begin(struct conn *c, const char *data, size_t len) {
+    enum { ROOM = 256 };
+    struct mem *m = &c->net->shard->mem;
+    struct partial *pt = mem_zalloc(m, sizeof *pt);
+    if (pt == NULL || (pt->in = inbuf_create(m, len + ROOM)) == NULL) {
+        mem_free(m, pt, sizeof *pt);
+        out_of_memory(c);
+        return NULL;
+    }
+    memcpy(pt->in->data, data, len);
+    pt->in->len = len;
+    pt->parser.grow = parser_grow;
+    pt->parser.arg = m;
+    resp_reset(&pt->parser);
+    c->partial = pt;
+    return pt;
+}
+
+void input_drop(struct conn *c) {
+    struct partial *pt = c->partial;
+    if (pt == NULL)
+        return;
+    struct mem *m = &c->net->shard->mem;
+    for (uint32_t i = 0; i < pt->big_count; i++)
+        if (pt->bigs[i].blob != NULL)
+            blob_unpin(m, pt->bigs[i].blob);
+    mem_free(m, pt->bigs, pt->big_cap * sizeof *pt->bigs);
+    inbuf_release(pt->in);
+    parser_free(&pt->parser);
+    mem_free(m, pt, sizeof *pt);
+    c->partial = NULL;
+}
+
+size_t input_bytes(const struct conn *c) {
+    const struct partial *pt = c->partial;
+    if (pt == NULL)
+        return 0;
+    size_t bytes = pt->in->len - pt->start;
+    for (uint32_t i = 0; i < pt->big_count; i++)
+        bytes += pt->bigs[i].blob->cap;
+    return bytes;
+}
+
+static bool within_limit(struct conn *c, size_t more) {
+    if (likely(input_bytes(c) + more <= (size_t)c->net->instance->config->query_bytes_max))
+        return true;
+    c->net->stats.query_limit++;
+    LOGW("client %lu: closed, its query buffer limit is reached", (unsigned long)c->session.id);
+    conn_break(c);
+    return false;
+}
+
+/* partial_append: what lies before `start` may still be in use by batches, so bytes never move within an
+ * inbuf that is shared; a new one takes the rest. */
+static bool partial_append(struct conn *c, const char *data, size_t n) {
+    struct partial *pt = c->partial;
+    struct inbuf *in = pt->in;
+    if (!within_limit(c, n))
+        return false;
+    if (in->cap - in->len < n) {
+        size_t live = in->len - pt->start;
+        struct inbuf *larger = inbuf_create(in->mem, 2 * (live + n));
+        if (larger == NULL) {
+            out_of_memory(c);
+            return false;
+        }
+        memcpy(larger->data, in->data + pt->start, live);
+        larger->len = live;
+        inbuf_release(in);
+        pt->in = in = larger;
+        pt->start = 0;
+    }
+    memcpy(in->data + in->len, data, n);
+    in->len += n;
+    return true;
+}
+
+static bool big_push(struct conn *c, struct blob *blob, uint32_t arg) {
+    struct partial *pt = c->partial;
+    if (pt->big_count == pt->big_cap) {
+        uint32_t cap = pt->big_cap ? pt->big_cap * 2 : 1;
+        struct big *bigs = mem_realloc(&c->net->shard->mem, pt->bigs, pt->big_cap * sizeof *bigs,
+                                       cap * sizeof *bigs);
+        if (bigs == NULL)
+            return false;
+        pt->bigs = bigs;
+        pt->big_cap = cap;
+    }
+    pt->bigs[pt->big_count++] = (struct big){.blob = blob, .arg = arg};
+    return true;
+}
+
+/* big_begin: the argument that comes next is large: its bytes go to a blob, those that are here by copying,
+ * the others straight from the socket. */
+static void big_begin(struct conn *c) {
+    enum { CRLF = 2 };
+    struct partial *pt = c->partial;
+    struct mem *m = &c->net->shard->mem;
+    size_t whole = (size_t)pt->parser.big_len + CRLF;
+    size_t at = pt->start + pt->parser.pos, here = pt->in->len - at;
+    if (!within_limit(c, whole))
+        return;
+    struct blob *blob = blob_create(m, whole);
+    if (blob == NULL || !big_push(c, blob, pt->parser.argc)) {
+        if (blob != NULL)
+            blob_unpin(m, blob);
+        out_of_memory(c);
+        return;
+    }
+    ASSERT(here < whole);
+    memcpy(blob->data, pt->in->data + at, here);
+    blob->len = here;
+    pt->in->len = at;
+    pt->direct_left = whole - here;
+    stream_direct(c->net->shard->loop, &c->stream, blob->data + here, pt->direct_left);
+}
+
+static ON_SHARD void parse_partial(struct conn *c) {
+    struct partial *pt = c->partial;
+    struct source s = {.conn = c, .in = pt->in};
+    enum resp_status st = RESP_COMMAND;
+    while (may_go_on(c)) {
+        st = resp_parse(&pt->parser, pt->in->data + pt->start, pt->in->len - pt->start, &c->limits);
+        if (st != RESP_COMMAND)
+            break;
+        const char *data = pt->in->data + pt->start;
+        pt->start += pt->parser.pos;
+        if (pt->parser.argc != 0) {
+            command(&s, &pt->parser, data);
+            limits_refresh(c);
+        }
+        resp_reset(&pt->parser);
+        if (pt->start == pt->in->len)
+            break;
+    }
+    flush_batch(&s);
+    if (st == RESP_ERROR && !c->broken)
+        protocol_error(&s, &pt->parser);
+    else if (st == RESP_NOMEM)
+        out_of_memory(c);
+    else if (st == RESP_BIG && !c->broken)
+        big_begin(c);
+    bool whole = st == RESP_COMMAND && pt->start == pt->in->len;
+    if (whole || c->closing || c->broken)
+        input_drop(c);
+}
+
+/* --- whole commands --- */
+
+static ON_SHARD void parse_in_place(struct conn *c, struct io_buf *buf) {
+    struct resp_parser *p = &c->net->parser;
+    struct source s = {.conn = c, .buf = buf};
+    enum resp_status st = RESP_COMMAND;
+    size_t pos = 0;
+    while (pos < buf->len && may_go_on(c)) {
+        resp_reset(p);
+        st = resp_parse(p, buf->data + pos, buf->len - pos, &c->limits);
+        if (unlikely(st != RESP_COMMAND))
+            break;
+        const char *data = buf->data + pos;
+        pos += p->pos;
+        if (likely(p->argc != 0))
+            command(&s, p, data);
+        if (unlikely(c->limits.unauthenticated))
+            limits_refresh(c);
+    }
+    flush_batch(&s);
+    if (unlikely(st == RESP_ERROR)) {
+        protocol_error(&s, p);
+    } else if (unlikely(st == RESP_NOMEM)) {
+        out_of_memory(c);
+    } else if (pos < buf->len && !c->closing && !c->broken) {
+        struct partial *pt = partial_begin(c, buf->data + pos, buf->len - pos);
+        if (pt != NULL && !c->paused)
+            parse_partial(c);
+    }
+}
+
+void input_data(struct conn *c, struct io_buf *buf) {
+    struct net *n = c->net;
+    n->stats.bytes_in += buf->len;
+    c->active_ns = loop_now_ns(n->shard->loop);
+    if (c->closing || c->broken)
+        return;
+    limits_refresh(c);
+    if (likely(c->partial == NULL))
+        parse_in_place(c, buf);
+    else if (partial_append(c, buf->data, buf->len) && !c->paused)
+        parse_partial(c);
+}
+
+void input_direct(struct conn *c, size_t n) {
+    enum { CRLF = 2 };
+    struct partial *pt = c->partial;
+    c->net->stats.bytes_in += n;
+    c->active_ns = loop_now_ns(c->net->shard->loop);
+    if (pt == NULL || c->closing || c->broken)
+        return;
+    ASSERT(n <= pt->direct_left && pt->big_count > 0);
+    struct blob *blob = pt->bigs[pt->big_count - 1].blob;
+    blob->len += n;
+    pt->direct_left -= n;
+    if (pt->direct_left != 0)
+        return;
+    blob->len -= CRLF;
+    resp_big_done(&pt->parser);
+    limits_refresh(c);
+    parse_partial(c);
+}
+
+void input_go_on(struct conn *c) {
+    if (c->partial == NULL || c->partial->direct_left != 0)
+        return;
+    limits_refresh(c);
+    parse_partial(c);
+}

@@ -1,0 +1,238 @@
+/* net_impl.h: connections and batches, for this room only.
+ *
+ *   conn.c     a connection from accept to release     input.c   bytes -> commands -> batches
+ *   batch.c    batches: run here, run there, gather    output.c  replies -> socket
+ *   listen.c   sockets, accept, which shard            client.c  CLIENT, HELLO, SELECT, ...
+ *
+ * A batch holds up to NET_BATCH_COMMANDS commands of one connection. Its commands are dealt to parts, one
+ * per shard; a part is one message and collects the replies of its commands in one outbuf. The batch's
+ * commands remember where their reply ends in their part, so that gathering walks the commands in order
+ * and takes the next slice of the part each belongs to.
+ */
+#ifndef NET_IMPL_H
+#define NET_IMPL_H
+
+#include "anax/command.h"
+#include "anax/config.h"
+#include "anax/instance.h"
+#include "anax/net.h"
+#include "anax/resp.h"
+#include "shards/assert.h"
+#include "shards/list.h"
+#include "shards/loop.h"
+
+enum {
+    NET_SPARE_BYTES = 16 * 1024, /* output buffers that are kept for the next connection */
+    NET_SPARES_MAX = 32,
+    NET_IOV_MAX = 64,
+    NET_TICK_MS = 100,
+    NET_SLICE_ENTRIES = 4000, /* of expiry and of freeing: well under a millisecond */
+    NET_OUT_KEEP_BYTES = 64 * 1024,
+    NET_BATCHES_KEPT = 64
+};
+
+enum op_kind {
+    OP_RUN,     /* cmd->run where the keys are */
+    OP_UNKNOWN, /* no such command, or subcommand */
+    OP_ARITY,
+    OP_NOAUTH,
+    OP_CROSS,   /* keys on several shards */
+    OP_NOTHING, /* route() replies the error */
+    OP_PROTOCOL /* malformed input: conn->protocol_error */
+};
+
+struct op {
+    const struct command *cmd;
+    struct span *argv;
+    uint64_t hash;
+    uint32_t argc;
+    uint32_t db;
+    size_t reply_end;  /* in the outbuf of its part */
+    uint32_t refs_end; /* likewise */
+    uint16_t next;     /* of the same part; OP_END at the end */
+    uint16_t shard;
+    uint8_t kind;
+};
+static_assert(sizeof(struct op) <= CACHE_LINE, "an op crosses to another core as one line");
+enum { OP_END = UINT16_MAX };
+
+/* A large argument that was received into its final place. */
+struct big {
+    struct blob *blob;
+    uint32_t op, arg;
+};
+
+struct batch;
+
+struct part {
+    struct bus_msg msg;
+    struct batch *batch;
+    struct outbuf out;
+    size_t taken; /* of out: what has been gathered */
+    uint32_t refs_taken;
+    uint32_t refs_live; /* references to that shard's blobs that are not sent yet */
+    uint16_t first, last;
+    uint16_t shard;
+    bool waiting; /* the message is out */
+    bool used;
+};
+
+struct batch {
+    struct conn *conn;
+    struct batch *next;
+    struct net *net;
+    struct io_buf *buf; /* what the arguments point into: one of these two, or neither */
+    struct inbuf *in;
+    struct span *args; /* own_args, or a larger array */
+    uint32_t args_cap, args_len;
+    uint16_t op_count, gathered;
+    uint16_t parts_waiting; /* messages that are not back */
+    uint16_t parts_live;    /* parts with refs_live, each keeps the batch */
+    uint16_t first_part;
+    uint8_t proto;
+    bool fanout, direct; /* direct: the replies of here go straight to the connection */
+    bool done;           /* no longer in the connection's queue */
+    struct big *bigs;
+    uint32_t big_count, big_cap;
+    struct part *parts; /* one per shard */
+    struct op ops[NET_BATCH_COMMANDS];
+    struct span own_args[NET_BATCH_ARGS];
+};
+
+/* Input that did not end with a whole command. */
+struct inbuf {
+    struct mem *mem;
+    uint32_t refs;
+    size_t len, cap;
+    char data[];
+};
+
+/* What a connection needs only while a command is incomplete. */
+struct partial {
+    struct resp_parser parser;
+    struct inbuf *in;
+    size_t start; /* of the command, in `in` */
+    struct big *bigs;
+    uint32_t big_count, big_cap;
+    size_t direct_left; /* bytes of the large argument that are still to come, CRLF included */
+};
+
+struct conn {
+    struct stream stream;
+    struct session session;
+    struct net *net;
+    struct list link;  /* net->conns */
+    struct list dirty; /* net->dirty: has output or an end to come to */
+    struct list todo;  /* net->todo: the owner has to see it */
+    struct partial *partial;
+    struct batch *first, *last;
+    uint32_t batches;
+    struct outbuf out;
+    size_t out_sent;    /* bytes of out.buf */
+    uint32_t refs_sent; /* references */
+    size_t ref_offset;  /* into the next reference */
+    uint64_t created_ns, active_ns;
+    uint64_t soft_limit_since_ns;
+    struct resp_limits limits;
+    const char *protocol_error;
+    bool paused, want_write, write_armed;
+    bool closing;  /* no more input; ends when the output is sent and the batches are back */
+    bool broken;   /* ends without sending */
+    bool released; /* the loop let go */
+    bool close_called;
+    bool is_unix;
+};
+
+/* A connection on its way to its shard. */
+struct adopted {
+    struct bus_msg msg;
+    struct list link;
+    int fd;
+    uint64_t id;
+    bool is_unix;
+};
+
+struct net_stats {
+    uint64_t connections, rejected, commands, protocol_errors, query_limit, output_limit;
+    uint64_t bytes_in, bytes_out;
+};
+
+struct net {
+    struct shard *shard;
+    struct instance *instance;
+    struct net_shared *shared;
+    struct list conns, dirty, todo, adopt;
+    uint64_t conn_count;
+    uint64_t batches_out;      /* in any connection's queue */
+    struct resp_parser parser; /* for input that holds whole commands */
+    struct batch *spare_batches;
+    unsigned spare_batch_count;
+    char *spares[NET_SPARES_MAX];
+    unsigned spare_count;
+    struct listener listeners[NET_LISTENERS_MAX];
+    bool listener_unix[NET_LISTENERS_MAX];
+    unsigned listener_count;
+    struct timer tick;
+    uint64_t next_second_ns;
+    bool stopping;
+    struct net_stats stats;
+};
+
+/* --- conn.c --- */
+void conn_adopt(struct net *n, struct adopted *a) ON_SHARD;
+/* conn_touch: the connection is looked at again at the end of this turn. */
+void conn_touch(struct conn *c);
+/* conn_todo: the owner will look at it. */
+void conn_todo(struct conn *c);
+void conn_owner_work(struct net *n) ON_SHARD;
+/* conn_break: ends it without sending what is left. */
+void conn_break(struct conn *c);
+/* conn_settle: closes and frees what has come to its end. Owner only. */
+void conn_settle(struct conn *c) ON_SHARD;
+void conn_check_timeouts(struct net *n) ON_SHARD;
+void net_tick_set(struct net *n, uint64_t due_ns);
+
+/* --- input.c --- */
+void input_data(struct conn *c, struct io_buf *buf) ON_SHARD;
+void input_direct(struct conn *c, size_t n) ON_SHARD;
+/* input_go_on: parses what was left when the connection paused. */
+void input_go_on(struct conn *c) ON_SHARD;
+void input_drop(struct conn *c);
+size_t input_bytes(const struct conn *c);
+bool parser_grow(struct resp_parser *p, uint32_t need);
+void inbuf_release(struct inbuf *in);
+
+/* --- batch.c --- */
+struct batch *batch_begin(struct conn *c, struct io_buf *buf, struct inbuf *in);
+/* batch_room: for one more command of argc arguments; NULL: start another batch (or no memory). */
+struct op *batch_room(struct batch *b, uint32_t argc);
+/* batch_link: the op just filled goes to the part of its shard. */
+void batch_link(struct batch *b, struct op *op);
+/* batch_big: an argument of op lies in a blob, which the batch owns from now on; false: no memory. */
+bool batch_big(struct batch *b, const struct op *op, uint32_t arg, struct blob *blob);
+/* batch_dispatch: routes, runs and posts; the batch belongs to its connection's queue, or is gone. */
+void batch_dispatch(struct batch *b) ON_SHARD;
+void batch_discard(struct batch *b);
+void batch_free_spares(struct net *n);
+/* part_ref_sent: one reference of a part in another shard was sent or dropped. */
+void part_ref_sent(struct part *p) ON_SHARD;
+
+/* --- output.c --- */
+void output_begin(struct conn *c);
+/* output_flush: sends what there is. */
+void output_flush(struct conn *c) ON_SHARD;
+void output_drop(struct conn *c) ON_SHARD;
+size_t output_bytes(const struct conn *c);
+
+/* --- listen.c --- */
+enum err listen_start(struct net *n);
+void listen_stop(struct net *n);
+
+/* --- client.c --- */
+void client_describe(const struct conn *c, struct outbuf *out);
+
+static inline struct conn *conn_of_session(struct session *s) {
+    return CONTAINER_OF(s, struct conn, session);
+}
+
+#endif

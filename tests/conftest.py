@@ -1,0 +1,6 @@
+"""Makes harness.py importable from every suite."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))

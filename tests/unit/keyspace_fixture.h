@@ -1,0 +1,170 @@
+/* keyspace_fixture.h: a keyspace for tests, objects that count themselves, and a walk over a whole
+ * table that checks everything keyspace.h and the private headers promise about its bytes. */
+#ifndef KEYSPACE_FIXTURE_H
+#define KEYSPACE_FIXTURE_H
+
+#include "../../shards/keyspace/chain_impl.h"
+#include "../../shards/keyspace/resize_impl.h"
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { THING = 3, THING_BYTES = 40, KEY_BYTES_MAX = 600 };
+
+/* A time in 2033; stamps count from 2020. */
+#define NOW_MS 2000000000000LL
+
+struct fixture {
+    struct mem mem;
+    struct keyspace *k;
+    struct rng rng;
+};
+
+static int64_t things_alive;
+
+static inline void *thing_create(struct mem *m, uint64_t id) {
+    uint64_t *thing = mem_alloc(m, THING_BYTES);
+    if (thing != NULL) {
+        *thing = id;
+        things_alive++;
+    }
+    return thing;
+}
+
+static inline void thing_destroy(struct mem *m, void *object) {
+    things_alive--;
+    mem_free(m, object, THING_BYTES);
+}
+
+static inline size_t thing_bytes(const void *object) {
+    (void)object;
+    return mem_size(THING_BYTES);
+}
+
+static inline struct value value_of_int(int64_t v) {
+    return (struct value){.repr = REPR_INT, .integer = v};
+}
+
+static inline struct value value_of_bytes(struct span bytes) {
+    return (struct value){.repr = REPR_INLINE, .bytes = bytes};
+}
+
+static inline struct value value_of_thing(void *thing) {
+    return (struct value){.type = THING, .repr = REPR_OBJECT, .object = thing};
+}
+
+static inline void fixture_init(struct fixture *f, uint64_t seed) {
+    static const struct value_ops ops = {thing_destroy, thing_bytes};
+    *f = (struct fixture){0};
+    things_alive = 0;
+    keyspace_register_type(THING, &ops);
+    rng_seed(&f->rng, seed);
+    cr_assert(keyspace_seed_hash(&seed) == OK);
+    cr_assert(keyspace_create(&f->k, &f->mem, 16) == OK);
+}
+
+static inline void fixture_deinit(struct fixture *f) {
+    keyspace_destroy(f->k);
+    cr_assert(f->mem.used_bytes == 0, "%lld bytes leaked", (long long)f->mem.used_bytes);
+    cr_assert(things_alive == 0);
+}
+
+/* key_name: "k<n>", padded with a pattern to len bytes if it is longer. */
+static inline struct span key_name(char *out, uint64_t n, size_t len) {
+    int used = snprintf(out, KEY_BYTES_MAX, "k%llu:", (unsigned long long)n);
+    for (size_t i = (size_t)used; i < len; i++)
+        out[i] = (char)('a' + (i + n) % 26);
+    return (struct span){out, len > (size_t)used ? len : (size_t)used};
+}
+
+/* A key whose hash is `want` in the bits of `mask`; *n is the number to try first, and left behind
+ * the one that was found. */
+static inline struct span key_search(char *out, uint64_t *n, uint64_t mask, uint64_t want) {
+    for (;; (*n)++) {
+        struct span key = key_name(out, *n, 0);
+        if ((keyspace_hash(key) & mask) == want) {
+            (*n)++;
+            return key;
+        }
+    }
+}
+
+struct tally {
+    uint64_t entries, expires, overflows;
+    int64_t bytes; /* what all of it counts for in mem */
+};
+
+static inline void check_entry(const struct table *t, uint32_t i, const struct bucket *b,
+                               unsigned place, struct tally *tally) {
+    const struct entry *e = bucket_address(b, place);
+    uint64_t hash = keyspace_hash(entry_key(e));
+    cr_assert(table_index(t, hash) == i, "entry in the wrong bucket");
+    cr_assert(bucket_print_at(b, place) == bucket_print(hash));
+    cr_assert(table_find(t, entry_key(e), hash) == e, "key is there twice or cannot be found");
+    tally->entries++;
+    tally->bytes += (int64_t)entry_bytes_total(e);
+    if (entry_expire_ms(e) == EXPIRE_NEVER)
+        return;
+    tally->expires++;
+    const uint32_t *due = t->due[i / TABLE_SEGMENT];
+    cr_assert(due != NULL);
+    cr_assert(due[i % TABLE_SEGMENT / TABLE_GROUP] <= tick_of(entry_expire_ms(e)));
+}
+
+static inline void check_chain(const struct table *t, uint32_t i, struct tally *tally) {
+    for (const struct bucket *b = table_bucket(t, i), *head = b; b != NULL; b = bucket_next(b)) {
+        unsigned used = bucket_used(b);
+        if (bucket_next(b) != NULL)
+            cr_assert(used == BUCKET_ALL >> 1, "a bucket that links has 8 entries");
+        else if (b != head)
+            cr_assert((used & (used - 1)) != 0, "a last overflow bucket has two entries or more");
+        if (b != head) {
+            tally->overflows++;
+            tally->bytes += (int64_t)mem_size(sizeof *b);
+        }
+        cr_assert((b->bytes[BUCKET_CTL] & ~BUCKET_LINKED) == 0);
+        for (; used != 0; used &= used - 1)
+            check_entry(t, i, b, (unsigned)__builtin_ctz(used), tally);
+    }
+}
+
+/* check_table: keyspace.h's invariants (2), (4) and (6), chain_impl.h's drawing, and the account to
+ * the byte. */
+static inline struct tally check_table(const struct table *t) {
+    struct tally tally = {.bytes = (int64_t)mem_size(sizeof *t)};
+    for (uint32_t i = 0; i < t->bucket_count; i++)
+        check_chain(t, i, &tally);
+    cr_assert(tally.entries == t->count, "%llu entries, count says %llu",
+              (unsigned long long)tally.entries, (unsigned long long)t->count);
+    cr_assert(tally.expires == t->expires);
+    cr_assert((t->count == 0) == (t->bucket_count == 0));
+    if (t->bucket_count != 0) {
+        cr_assert((t->base & (t->base - 1)) == 0);
+        cr_assert(t->base <= t->bucket_count && t->bucket_count <= t->base * 2);
+    }
+    for (uint32_t s = 0; s < t->segment_cap; s++) {
+        size_t buckets = s == 0 ? t->first_cap : TABLE_SEGMENT;
+        if (t->segments[s] != NULL)
+            tally.bytes += (int64_t)mem_size(buckets * sizeof(struct bucket));
+        if (t->due[s] != NULL)
+            tally.bytes += (int64_t)mem_size(TABLE_GROUPS * sizeof(uint32_t));
+    }
+    if (t->segment_cap != 0)
+        tally.bytes += 2 * (int64_t)mem_size(t->segment_cap * sizeof(void *));
+    return tally;
+}
+
+/* check_keyspace: every table that is in use, and that nothing but they holds memory. Not while
+ * flushed tables wait to be freed. */
+static inline void check_keyspace(const struct fixture *f, int64_t bytes_without_tables) {
+    int64_t bytes = bytes_without_tables;
+    for (unsigned db = 0; db < keyspace_databases(f->k); db++) {
+        const struct table *t = keyspace_peek_table(f->k, db);
+        if (t != NULL)
+            bytes += check_table(t).bytes;
+    }
+    cr_assert(bytes == f->mem.used_bytes, "tables hold %lld bytes, %lld are counted",
+              (long long)bytes, (long long)f->mem.used_bytes);
+}
+
+#endif
