@@ -228,7 +228,7 @@ static void info_run(struct ctx *c) {
     for (uint32_t i = 2; i < c->argc; i++) {
         const struct command *cmd = command_find_any(c->argv[i]);
         if (cmd == NULL)
-            reply_null_array(&c->reply);
+            reply_null(&c->reply);
         else
             reply_info(&c->reply, cmd);
     }
@@ -290,7 +290,7 @@ static void docs_run(struct ctx *c) {
 /* --- COMMAND LIST --- */
 
 struct filter {
-    bool none; /* then only commands, no subcommands */
+    bool none;
     struct span pattern;
     uint32_t acl;
     bool by_pattern;
@@ -299,7 +299,7 @@ struct filter {
 static bool passes(const struct command *cmd, const struct filter *f) {
     char name[COMMAND_NAME_MAX + 1];
     if (f->none)
-        return !is_sub(cmd);
+        return true;
     if (!f->by_pattern)
         return (cmd->acl & f->acl) != 0;
     command_name_lower(cmd, name);

@@ -174,7 +174,8 @@ static ON_SHARD void scan_run(struct ctx *c) {
         reply_array(&c->reply, 2);
         reply_bulk_int(&c->reply, (int64_t)cursor);
         reply_array(&c->reply, m.replied);
-        outbuf_add(c->reply.out, found.buf, found.len);
+        if (m.replied > 0)
+            outbuf_add(c->reply.out, found.buf, found.len);
     }
     outbuf_deinit(&found);
 }

@@ -271,7 +271,7 @@ static const struct command rows[] = {
     {"MSETNX", msetnx_run, -3, KEYS(1, -1, 2), CMD_WRITE | CMD_DENY_OOM | CMD_BIG_LAST, ACL_STRING,
      "string", "1.0.1", "O(N) in the keys",
      "Stores strings under several keys, all at once, if none of the keys exists.",
-     .key_access = "OW insert"},
+     .tips = "request_policy:multi_shard response_policy:agg_min", .key_access = "OW insert"},
     {"MSETEX", msetex_run, -4, NO_KEYS, CMD_WRITE | CMD_DENY_OOM | CMD_MOVABLE_KEYS | CMD_ROUTED,
      ACL_STRING, "string", "9.1.0", "O(N) in the keys",
      "Stores strings under several keys, with one expiry and condition for all.",

@@ -65,7 +65,7 @@ bool glob_match(struct span pattern, struct span text, bool nocase) {
     const char *star = NULL, *star_text = NULL; /* behind the last star, and where its match ends */
 
     if (text.len == 0)
-        return pattern.len == 0;
+        return pattern.len == 0 || (pattern.len == 1 && *p == '*');
     while (t < t_end) {
         const char *next;
         if (p < p_end && *p == '*') {

@@ -48,7 +48,7 @@ class Client:
         """The next pipeline."""
         out = []
         for _ in range(min(self.o.pipeline, self.o.per_client - self.sent)):
-            key = b"load:%d:%d" % (self.n, self.rng.randrange(self.o.keys))
+            key = b"load:%d:%d:%d" % (self.o.seed, self.n, self.rng.randrange(self.o.keys))
             if self.rng.random() * sum(self.o.ratio) < self.o.ratio[0]:
                 value = self.value()
                 args = ["SET", key, value]
@@ -163,7 +163,7 @@ def main():
     p.add_argument("--ttl", help="seconds, for example 1-10")
     p.add_argument("--size", default="1-100")
     p.add_argument("--keys", type=int, default=100, help="per connection")
-    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--seed", type=int, default=1, help="also keeps its keys apart from another run's")
     a = p.parse_args()
     stats = run((a.host, a.port), a.clients, a.requests, a.pipeline, pair(a.ratio, ":"),
                 pair(a.ttl, "-") if a.ttl else None, a.keys, pair(a.size, "-"), a.seed)

@@ -78,7 +78,7 @@ COMPARISONS = {
 }
 
 
-def same(row, args, ours, theirs, pad=None):
+def same(row, args, ours, theirs):
     """ours, theirs: harness.Reply."""
     if ours.raw == theirs.raw:
         return True

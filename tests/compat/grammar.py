@@ -367,9 +367,12 @@ ROWS = [
     Row("FLUSHDB", lambda d: d.some(0.5, d.word(b"ASYNC", b"SYNC", b"ZZ")), "exact", 0.4, "any"),
     Row("FLUSHALL", lambda d: d.some(0.5, d.word(b"ASYNC", b"SYNC", b"ZZ")), "exact", 0.2, "any"),
     Row("TIME", lambda d: [], "shape", 0.5, "any"),
-    Row("HELLO", lambda d: [d.rng.choice([b"2", b"3", b"3", b"3", b"4", b"1", b"abc", b"-1", b""])]
-        + d.some(0.3, d.word(b"SETNAME"), client_name(d)) + d.some(0.05, b"ZZ")
-        + d.some(0.05, b"AUTH", b"nobody", b"x"), "hello", 1, "tail"),
+    # 7.0 keeps the name that a HELLO sets although a later option fails; current servers do not: so one
+    # or the other
+    Row("HELLO", lambda d: [d.rng.choice([b"2", b"3", b"3", b"3"])] + d.some(0.3, d.word(b"SETNAME"), client_name(d)),
+        "hello", 1, "none"),
+    Row("HELLO", lambda d: [d.rng.choice([b"2", b"3", b"4", b"1", b"abc", b"-1", b""])]
+        + d.some(0.3, b"ZZ") + d.some(0.3, b"AUTH", b"nobody", b"x"), "hello", 0.5, "none"),
     Row("CLIENT", lambda d: [d.word(b"SETNAME"), client_name(d)], "exact", 1, "any"),
     Row("CLIENT", lambda d: [d.word(b"GETNAME")], "exact", 1, "any"),
     Row("CLIENT", lambda d: [d.word(b"ID")], "shape", 0.5, "any"),

@@ -1,0 +1,138 @@
+"""A system that refuses: descriptors, locked memory, io_uring."""
+
+import os
+import subprocess
+import time
+
+import pytest
+
+import harness
+from harness import Conn, Closed, Server, encode, wait_until
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+NO_URING = ["/usr/bin/python3", os.path.join(HERE, "no_uring.py")]
+
+
+@pytest.mark.parametrize("io", ["uring", "epoll"])
+def test_out_of_descriptors_and_back(io):
+    """accept fails with EMFILE: those who are in are served, and the next come in when room is there."""
+    launcher = ["prlimit", "--nofile=120:120"]
+    with Server("anax", shards=2, io=io, launcher=launcher, options={"maxclients": 10000}) as server:
+        conns = []
+        served = 0
+        for _ in range(200):
+            try:
+                c = Conn(server.address, 2)
+                c.send(b"PING\r\n")
+                conns.append(c)
+            except OSError:
+                break
+        for c in conns:
+            try:
+                c.sock.settimeout(0.05 if served else 5)
+                served += c.read().value == b"PONG"
+            except (OSError, Closed):
+                pass
+        assert 20 <= served < 200, served
+        assert server.alive(), server.log()
+        for c in conns:
+            c.close()
+
+        def serves():
+            try:
+                with Conn(server.address, 2) as c:
+                    return c.cmd("PING") == b"PONG"
+            except (OSError, Closed):
+                return False
+
+        wait_until(serves, "accepts again")
+        assert server.cmd("SET", "k", "v") == b"OK"
+
+
+def smoke(server):
+    with server.connect() as c:
+        c.ok("SET", "k", "v" * 100_000)
+        assert c.cmd("GET", "k") == b"v" * 100_000
+        replies = c.pipeline([["INCR", "n%d" % (i % 10)] for i in range(2000)])
+        assert [r.value for r in replies] == [i // 10 + 1 for i in range(2000)]
+
+
+def test_no_locked_memory():
+    with Server("anax", shards=2, launcher=["prlimit", "--memlock=0:0"]) as server:
+        smoke(server)
+
+
+def test_io_uring_forbidden():
+    """Containers often refuse io_uring: the server starts on epoll and says so in one line."""
+    with Server("anax", shards=2, launcher=NO_URING) as server:
+        smoke(server)
+        if server.is_anax:
+            lines = [line for line in server.log().splitlines() if "io_uring" in line.lower()
+                     and "epoll" in line.lower()]
+            assert len(lines) == 1, server.log()
+
+
+def test_io_uring_forbidden_but_asked_for():
+    """With --io uring the user has said what to use: then it is an error, in one clear line."""
+    if harness.ANAX_IS_REDIS:
+        return
+    done = subprocess.run(NO_URING + [harness.ANAX, "--port", str(harness.free_port()), "--io", "uring"],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done
+    lines = [x for x in (done.stdout + done.stderr).splitlines() if "uring" in x]
+    assert len(lines) >= 1, done
+
+
+def test_launcher_really_forbids():
+    """The other tests mean nothing when the filter does not filter."""
+    probe = "import ctypes, sys; l = ctypes.CDLL(None, use_errno=True); b = ctypes.create_string_buffer(256); " \
+            "r = l.syscall(425, 1, b); sys.exit(ctypes.get_errno() if r < 0 else 0)"
+    assert subprocess.run(["/usr/bin/python3", "-c", probe]).returncode == 0, "this kernel has no io_uring at all"
+    done = subprocess.run(NO_URING + ["/usr/bin/python3", "-c", probe])
+    assert done.returncode == 1  # EPERM
+
+
+def test_logfile_on_a_full_disk_does_not_stop_it():
+    if not os.path.exists("/dev/full"):
+        pytest.fail("/dev/full is missing")
+    with Server("anax", shards=2, options={"logfile": "/dev/full"}) as server:
+        smoke(server)
+
+
+def test_stdout_closed():
+    """Whoever read the log has gone: SIGPIPE must not end the server, nor keep it from an orderly end."""
+    port = harness.free_port()
+    args = [harness.ANAX, "--port", str(port), "--bind", "127.0.0.1"]
+    args += ["--save", ""] if harness.ANAX_IS_REDIS else ["--shards", "2"]
+    p = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+
+        def answers():
+            try:
+                with Conn(("127.0.0.1", port), 2) as c:
+                    return c.cmd("PING") == b"PONG"
+            except OSError:
+                return False
+
+        wait_until(answers, "answers")
+        p.stdout.close()
+        with Conn(("127.0.0.1", port)) as c:
+            c.send(b"*1\r\n$x\r\n")
+            c.until_closed()
+        assert answers() and p.poll() is None
+    finally:
+        p.terminate()
+        assert p.wait(60) == 0
+
+
+@pytest.mark.parametrize("io", ["uring", "epoll"])
+def test_stopped_and_continued(io):
+    """A process that is suspended and goes on loses nothing."""
+    import signal
+    with Server("anax", shards=3, io=io) as server, server.connect() as c:
+        c.ok("SET", "e", "v", "PX", "200")
+        server.process.send_signal(signal.SIGSTOP)
+        c.send(encode(["SET", "k", "v"]) + encode(["GET", "k"]) + encode(["GET", "e"]))
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGCONT)
+        assert [c.read().value for _ in range(3)] == [b"OK", b"v", None]
