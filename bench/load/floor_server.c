@@ -188,5 +188,6 @@ int main(int argc, char **argv) {
     (void)fflush(stdout);
     while (!stopping)
         (void)loop_poll(server.loop, UINT64_MAX, NULL);
+    listener_stop(server.loop, &server.listener);
     return 0; /* connections and memory go with the process */
 }

@@ -82,6 +82,10 @@ void shards_destroy(struct shards *a);
 unsigned shards_count(const struct shards *a);
 struct shard *shards_get(const struct shards *a, unsigned id);
 void *shards_arg(const struct shards *a);
+/* shard_begin, shard_end: what a shard's thread does before its first turn and after its last; for the
+ * simulator, which has no threads. */
+MUST_CHECK enum err shard_begin(struct shard *s);
+void shard_end(struct shard *s);
 /* shard_turn: one turn of one shard on the calling thread, waiting at most timeout_ns. What the
  * owner threads do in a loop; the simulator calls it itself. */
 unsigned shard_turn(struct shard *s, uint64_t timeout_ns) ON_SHARD;

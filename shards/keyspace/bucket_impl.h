@@ -25,6 +25,13 @@ struct bucket {
 static_assert(sizeof(struct bucket) == CACHE_LINE, "one cache line");
 static_assert(BUCKET_PRINTS + BUCKET_PLACES == BUCKET_CTL, "the control byte comes last");
 
+/* prefetch: for gcc a function that does nothing else has no effect, and calls of it are dropped (12,
+ * with -flto); the empty statement is one. */
+static inline void prefetch(const void *p) {
+    __builtin_prefetch(p);
+    __asm__ volatile("");
+}
+
 /* A fingerprint is never 0: that marks an empty place. */
 static inline uint8_t bucket_print(uint64_t hash) {
     uint8_t print = (uint8_t)(hash >> 32);

@@ -25,7 +25,7 @@ void chain_remove(struct bucket *head, struct place at, struct mem *m);
 static inline void chain_prefetch(const struct bucket *b) {
     for (; b != NULL; b = bucket_next(b))
         for (unsigned used = bucket_used(b); used != 0; used &= used - 1)
-            __builtin_prefetch(bucket_address(b, (unsigned)__builtin_ctz(used)));
+            prefetch(bucket_address(b, (unsigned)__builtin_ctz(used)));
 }
 
 /* chain_len: buckets, and through *entries how many entries. */

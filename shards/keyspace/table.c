@@ -26,21 +26,24 @@ uint64_t table_expires(const struct table *t) {
 
 void table_prefetch(const struct table *t, uint64_t hash) {
     if (likely(t->bucket_count != 0))
-        __builtin_prefetch(table_bucket(t, table_index(t, hash)));
+        prefetch(table_bucket(t, table_index(t, hash)));
 }
 
 void table_prefetch_entry(const struct table *t, uint64_t hash) {
     if (unlikely(t->bucket_count == 0))
         return;
+    uint8_t print = bucket_print(hash);
     const struct bucket *b = table_bucket(t, table_index(t, hash));
-    unsigned match = bucket_match(b, bucket_print(hash));
-    if (likely(match != 0)) {
-        const char *entry = bucket_address(b, (unsigned)__builtin_ctz(match));
-        __builtin_prefetch(entry);
-        __builtin_prefetch(entry + CACHE_LINE);
-    } else if (bucket_next(b) != NULL) {
-        __builtin_prefetch(bucket_next(b));
+    unsigned match = bucket_match(b, print);
+    if (match == 0) {
+        if ((b = bucket_next(b)) == NULL)
+            return;
+        /* This waits for the next bucket to come, but the processor goes on to other keys. */
+        match = bucket_match(b, print) | 1U << BUCKET_LINK;
     }
+    const char *entry = bucket_address(b, (unsigned)__builtin_ctz(match));
+    prefetch(entry);
+    prefetch(entry + CACHE_LINE);
 }
 
 static bool find(const struct table *t, struct span key, uint64_t hash, struct place *at) {

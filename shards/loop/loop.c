@@ -443,6 +443,8 @@ void listener_stop(struct loop *l, struct listener *ls) {
     timer_clear(l, &a->retry);
     a->listener = NULL;
     ls->acceptor = NULL;
+    if (l->ops->stop_acceptor != NULL)
+        l->ops->stop_acceptor(l, a);
     l->ops->close(a->fd);
     ls->fd = a->fd = -1;
     l->acceptors_todo = true;

@@ -107,6 +107,8 @@ struct io_ops {
     /* arm: false when the kernel has no room now; the next poll tries again. */
     bool (*arm)(struct loop *l, struct stream *s);
     bool (*arm_acceptor)(struct loop *l, struct acceptor *a);
+    /* stop_acceptor: before its descriptor is closed. May be NULL. */
+    void (*stop_acceptor)(struct loop *l, struct acceptor *a);
     /* prepare: before the wait. Returns true when there is something to dispatch already. */
     bool (*prepare)(struct loop *l);
     void (*wait)(struct loop *l, uint64_t timeout_ns);

@@ -311,6 +311,19 @@ static bool arm_acceptor(struct loop *l, struct acceptor *a) {
     return true;
 }
 
+/* An accept in flight keeps the socket listening after its descriptor is closed, even for a while
+ * after the process has ended; so it is cancelled here and now. Before 6.0 the kernel refuses, and
+ * arm_acceptor does it in the next turn. */
+static void stop_acceptor(struct loop *l, struct acceptor *a) {
+    struct uring *u = uring_of(l);
+    if (!a->armed || gettid() != u->owner)
+        return;
+    struct io_uring_sync_cancel_reg reg = {
+        .addr = tag(a, KIND_ACCEPT), .fd = -1, .timeout = {.tv_sec = -1, .tv_nsec = -1}};
+    int ret = io_uring_register_sync_cancel(&u->ring, &reg);
+    (void)ret;
+}
+
 static bool arm_bell(struct uring *u) {
     struct io_uring_sqe *sqe = get_sqe(u);
     if (sqe == NULL)
@@ -597,6 +610,7 @@ const struct io_ops uring_ops = {
     .attach = attach,
     .arm = arm,
     .arm_acceptor = arm_acceptor,
+    .stop_acceptor = stop_acceptor,
     .prepare = prepare,
     .wait = wait,
     .dispatch = dispatch,

@@ -232,15 +232,25 @@ static bool wind_down(struct shard_impl *impl) {
     return atomic_load(&all->finished) == all->count;
 }
 
+enum err shard_begin(struct shard *s) {
+    enum err e = loop_attach(s->loop);
+    if (e == OK)
+        e = s->all->config.hooks->start(s);
+    if (e != OK)
+        LOGW("shard %u does not start: %s", s->id, err_name(e));
+    return e;
+}
+
+void shard_end(struct shard *s) {
+    s->all->config.hooks->stop(s);
+}
+
 static void *thread_main(void *arg) {
     shard_claim();
     struct shard_impl *impl = arg;
     struct shard *s = &impl->shard;
     struct shards *all = s->all;
-    enum err e = loop_attach(s->loop);
-    if (e == OK && (e = all->config.hooks->start(s)) != OK)
-        LOGW("shard %u does not start: %s", s->id, err_name(e));
-    if (e != OK) {
+    if (shard_begin(s) != OK) {
         atomic_store(&all->started, -1);
         return NULL;
     }
@@ -252,7 +262,7 @@ static void *thread_main(void *arg) {
             break;
         (void)shard_turn(s, stop ? STOP_POLL_NS : UINT64_MAX);
     }
-    all->config.hooks->stop(s);
+    shard_end(s);
     return NULL;
 }
 

@@ -87,6 +87,8 @@ static void put_bits(char *bytes, uint64_t at, unsigned bits, uint64_t v) {
 
 /* as_field: the lowest bits of v as the type reads them: what wrapping around leaves. */
 static __int128 as_field(const struct field_op *f, uint64_t v) {
+    ASSERT(f->bits >= 1);
+    ASSERT(f->bits <= 64);
     unsigned unused = 64 - f->bits;
     return f->is_signed ? (__int128)((int64_t)(v << unused) >> unused)
                         : (__int128)(v << unused >> unused);

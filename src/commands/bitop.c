@@ -57,8 +57,9 @@ static ON_SHARD struct span source(struct ctx *c, uint32_t i, char scratch[STRVA
 }
 
 /* fold: takes s into acc. `twice` holds, for ONE, the bits that were set in two sources or more. */
-static void fold(enum op op, char *restrict acc, char *restrict twice, size_t len, struct span s) {
-    const char *restrict p = s.ptr;
+static void fold(enum op op, uint8_t *restrict acc, uint8_t *restrict twice, size_t len,
+                 struct span s) {
+    const uint8_t *restrict p = (const uint8_t *)s.ptr;
     switch (op) {
     case OP_AND:
         for (size_t i = 0; i < s.len; i++)
@@ -83,24 +84,24 @@ static void fold(enum op op, char *restrict acc, char *restrict twice, size_t le
 
 /* finish: what is left to do when acc holds the fold of the sources (of all but the first, for those that
  * set the first apart). */
-static void finish(enum op op, char *restrict acc, const char *restrict twice, size_t len,
+static void finish(enum op op, uint8_t *restrict acc, const uint8_t *restrict twice, size_t len,
                    struct span first) {
     for (size_t i = 0; i < len; i++) {
-        char x = i < first.len ? first.ptr[i] : 0;
+        uint8_t x = i < first.len ? (uint8_t)first.ptr[i] : 0;
         if (op == OP_NOT)
-            acc[i] = (char)~x;
+            acc[i] = (uint8_t)~x;
         else if (op == OP_DIFF)
-            acc[i] = (char)(x & ~acc[i]);
+            acc[i] = (uint8_t)(x & ~acc[i]);
         else if (op == OP_DIFF1)
-            acc[i] = (char)(acc[i] & ~x);
+            acc[i] = (uint8_t)(acc[i] & ~x);
         else if (op == OP_ANDOR)
-            acc[i] = (char)(acc[i] & x);
+            acc[i] = (uint8_t)(acc[i] & x);
         else if (op == OP_ONE)
-            acc[i] = (char)(acc[i] & ~twice[i]);
+            acc[i] = (uint8_t)(acc[i] & ~twice[i]);
     }
 }
 
-static ON_SHARD void combine(struct ctx *c, enum op op, char *acc, char *twice, size_t len) {
+static ON_SHARD void combine(struct ctx *c, enum op op, uint8_t *acc, uint8_t *twice, size_t len) {
     char scratch[STRVAL_INT_BYTES], other_scratch[STRVAL_INT_BYTES];
     struct span first = source(c, 3, scratch);
     bool first_apart = op == OP_NOT || op == OP_DIFF || op == OP_DIFF1 || op == OP_ANDOR;
@@ -117,12 +118,12 @@ static ON_SHARD void combine(struct ctx *c, enum op op, char *acc, char *twice, 
 static ON_SHARD bool combine_large(struct ctx *c, enum op op, size_t len) {
     struct mem *m = keyspace_mem(c->keyspace);
     struct blob *result = blob_create(m, len);
-    char *twice = result != NULL && op == OP_ONE ? mem_zalloc(m, len) : NULL;
+    uint8_t *twice = result != NULL && op == OP_ONE ? mem_zalloc(m, len) : NULL;
     bool stored = false;
     if (result == NULL || (op == OP_ONE && twice == NULL)) {
         ctx_oom(c);
     } else {
-        combine(c, op, result->data, twice, len);
+        combine(c, op, (uint8_t *)result->data, twice, len);
         result->len = len;
         c->big = result;
         struct span bytes = {result->data, len};
@@ -136,10 +137,10 @@ static ON_SHARD bool combine_large(struct ctx *c, enum op op, size_t len) {
 }
 
 static ON_SHARD bool combine_small(struct ctx *c, enum op op, size_t len) {
-    char result[ENTRY_INLINE_MAX], twice[ENTRY_INLINE_MAX];
+    uint8_t result[ENTRY_INLINE_MAX], twice[ENTRY_INLINE_MAX];
     memset(twice, 0, len);
     combine(c, op, result, twice, len);
-    return str_entry_set_as(c, 2, (struct span){result, len}, REPR_RAW, EXPIRE_NEVER);
+    return str_entry_set_as(c, 2, (struct span){(char *)result, len}, REPR_RAW, EXPIRE_NEVER);
 }
 
 static ON_SHARD void bitop_run(struct ctx *c) {

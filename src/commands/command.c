@@ -2,7 +2,8 @@
 #include "anax/command.h"
 #include "ctx_impl.h"
 #include "shards/assert.h"
-#include <stdarg.h>
+#include <assert.h>
+#include <ctype.h>
 #include <stdio.h>
 
 const char ERR_SYNTAX[] = "ERR syntax error";
@@ -176,10 +177,10 @@ unsigned command_count(void) {
 }
 
 void command_name_lower(const struct command *cmd, char *out) {
-    const char *p = cmd->name;
-    for (; *p != '\0'; p++)
-        *out++ = *p >= 'A' && *p <= 'Z' ? (char)(*p + ('a' - 'A')) : *p;
-    *out = '\0';
+    size_t i = 0;
+    for (; cmd->name[i] != '\0'; i++)
+        out[i] = (char)tolower((unsigned char)cmd->name[i]);
+    out[i] = '\0';
 }
 
 bool command_key_range(const struct command *cmd, uint32_t argc, uint32_t *first, uint32_t *last,

