@@ -77,7 +77,8 @@ MUST_CHECK enum err shards_start(struct shards *a);
  */
 void shards_stop(struct shards *a);
 void shards_join(struct shards *a);
-void shards_destroy(struct shards *a);
+/* shards_destroy: returns the bytes that the shards' accounts still hold then: 0, or something was lost. */
+int64_t shards_destroy(struct shards *a);
 
 unsigned shards_count(const struct shards *a);
 struct shard *shards_get(const struct shards *a, unsigned id);

@@ -365,7 +365,9 @@ void shards_join(struct shards *a) {
     }
 }
 
-void shards_destroy(struct shards *a) {
+int64_t shards_destroy(struct shards *a) {
+    int64_t left = 0;
+    size_t impl_bytes = sizeof(struct shard_impl) + a->config.count * sizeof(struct backlog);
     for (unsigned i = 0; i < a->config.count; i++) {
         struct shard_impl *impl = a->shards[i];
         if (impl == NULL)
@@ -376,10 +378,12 @@ void shards_destroy(struct shards *a) {
         if (s->keyspace != NULL)
             keyspace_destroy(s->keyspace);
         struct mem last = s->mem;
-        mem_free(&last, impl, sizeof *impl + a->config.count * sizeof(struct backlog));
+        mem_free(&last, impl, impl_bytes);
+        left += last.used_bytes;
     }
     if (a->bus != NULL)
         bus_destroy(a->bus, &a->mem);
     struct mem last = a->mem;
     mem_free(&last, a, sizeof *a);
+    return left + last.used_bytes;
 }

@@ -1,6 +1,6 @@
 /* generic.c: commands on keys of any type; the rest of the family stands in generic_*.c. */
+#include "ctx_impl.h"
 #include "shards/assert.h"
-#include "str_entry_impl.h"
 
 const char *type_name(unsigned type) {
     static const char *const names[VALUE_TYPES_MAX] = {[VALUE_STRING] = "string"};

@@ -521,7 +521,11 @@ static void world_end(void) {
     }
     for (unsigned i = 0; i < w.n; i++)
         shard_end(shards_get(w.shards, i));
-    shards_destroy(w.shards);
+    int64_t left = shards_destroy(w.shards);
+    if (left != 0) {
+        (void)printf("%ld bytes are left\n", (long)left);
+        fail("memory was lost");
+    }
     sim_destroy(w.net);
 }
 
