@@ -20,11 +20,11 @@
  * Threads     the holder of the shard. No locks, no I/O.
  * Ownership   the table owns entries and, through value_ops, the objects they hold. A pointer to an
  *             entry is good until the next call that may write to the same database.
- * Limits      keys up to 512 MiB; inline values up to ENTRY_INLINE_MAX bytes; 2^32 buckets.
+ * Limits      keys up to 512 MiB; inline values up to ENTRY_INLINE_MAX bytes; 2^31 buckets.
  * Invariants  (1) an operation splits or merges at most two buckets.
  *             (2) a key is in the chain of the bucket that its hash names, once.
- *             (3) a scan that starts at 0 and goes on until 0 returns every key that was there all
- *             the time at least once, whatever else happens meanwhile.
+ *             (3) a scan that starts at 0 and goes on until TABLE_SCAN_END returns every key that
+ *             was there all the time at least once, whatever else happens meanwhile.
  *             (4) at most one allocation per entry beside what its object holds.
  *             (5) a key whose time has come is never returned by keyspace_find.
  *             (6) a group's next-expiry stamp is never later than the earliest expiry in it.
@@ -50,7 +50,8 @@ struct keyspace;
 /* How an entry holds its value. INLINE and RAW differ only in what OBJECT ENCODING tells. */
 enum repr { REPR_INT, REPR_INLINE, REPR_RAW, REPR_OBJECT };
 
-/* What to store. Bytes are copied; an object changes owner when the call succeeds. */
+/* What to store. Bytes are copied, and must not lie in the entry that they replace; an object changes
+ * owner when the call succeeds. */
 struct value {
     uint8_t type;
     uint8_t repr;
@@ -101,12 +102,13 @@ enum { EXPIRE_NEVER = 0, EXPIRE_KEEP = -1 };
 
 uint64_t table_count(const struct table *t);
 uint64_t table_expires(const struct table *t); /* entries that have an expiry */
-/* Two stages of fetching what a lookup will touch: the bucket, then the entry behind it. */
+/* Two stages of fetching what a lookup will touch: the bucket, then the entry behind it. Each for a
+ * whole batch of keys before the next: it halves the time of a lookup (bench/micro/RESULTS.md). */
 void table_prefetch(const struct table *t, uint64_t hash) ON_SHARD;
 void table_prefetch_entry(const struct table *t, uint64_t hash) ON_SHARD;
 /* table_find: whatever its expiry. O(1). */
 struct entry *table_find(const struct table *t, struct span key, uint64_t hash) ON_SHARD;
-/* table_put: inserts or replaces. expire_ms: Unix time, EXPIRE_NEVER or EXPIRE_KEEP (the old
+/* table_put: inserts or replaces. expire_ms: Unix time after 0, EXPIRE_NEVER or EXPIRE_KEEP (the old
  * one's). NULL: no memory, and nothing has changed. O(1). */
 struct entry *table_put(struct table *t, struct span key, uint64_t hash, const struct value *v,
                         int64_t expire_ms) ON_SHARD;
@@ -128,7 +130,7 @@ struct entry *table_random(const struct table *t, struct rng *r) ON_SHARD;
 
 /* --- a shard's databases --- */
 struct keyspace_stats {
-    uint64_t hits, misses; /* of keyspace_find with KEYSPACE_COUNT */
+    uint64_t hits, misses; /* counted by the commands that read */
     uint64_t expired;      /* lazily and actively */
     uint64_t pending_free; /* entries of flushed tables that are not freed yet */
 };
@@ -146,11 +148,13 @@ struct mem *keyspace_mem(struct keyspace *k);
 /* keyspace_find: a live entry or NULL; a dead one is deleted on the way. */
 struct entry *keyspace_find(struct keyspace *k, unsigned db, struct span key, uint64_t hash,
                             int64_t now_ms) ON_SHARD;
+enum { EXPIRE_TICK_MS = 256 };
 /* keyspace_flush: empties a database at once; the memory is freed by keyspace_free_some. Returns
  * how many keys there were. */
 uint64_t keyspace_flush(struct keyspace *k, unsigned db) ON_SHARD;
 /* keyspace_expire_some, keyspace_free_some: a slice of the work that is due, about `entries`
- * entries; true when more is left. */
+ * entries (one group of buckets or one chain more); true when more is left. Keys are
+ * due for it up to EXPIRE_TICK_MS after their time, for keyspace_find at once. */
 bool keyspace_expire_some(struct keyspace *k, int64_t now_ms, unsigned entries) ON_SHARD;
 bool keyspace_free_some(struct keyspace *k, unsigned entries) ON_SHARD;
 

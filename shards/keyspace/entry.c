@@ -112,12 +112,12 @@ void entry_overwrite(struct entry *e, const struct value *v, int64_t expire_ms) 
     if (raw[0] & 0x40)
         memcpy(raw + ENTRY_HEADER, &expire_ms, ENTRY_EXPIRY);
     char *value = (char *)raw + entry_value_at(e);
-    if (bytes)
-        bytes_copy(value, v->bytes.ptr, v->bytes.len);
-    else if (v->repr == REPR_INT)
+    if (v->repr == REPR_INT)
         memcpy(value, &v->integer, ENTRY_WORD);
-    else
+    else if (v->repr == REPR_OBJECT)
         memcpy(value, &v->object, ENTRY_WORD);
+    else if (v->bytes.len != 0) /* an empty span may have no address */
+        memcpy(value, v->bytes.ptr, v->bytes.len);
 }
 
 void entry_write(struct entry *to, struct span key, const struct value *v, int64_t expire_ms) {

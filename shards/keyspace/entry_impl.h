@@ -9,7 +9,6 @@
 
 #include "shards/keyspace.h"
 #include <string.h>
-#include <emmintrin.h>
 
 enum {
     ENTRY_HEADER = 6,
@@ -50,49 +49,13 @@ static inline size_t entry_key_len(const struct entry *e) {
     return len;
 }
 
-static inline uint64_t word_at(const void *p) {
-    uint64_t word;
-    memcpy(&word, p, sizeof word);
-    return word;
-}
-
-/* bytes_eq, bytes_copy: without a call for the lengths that keys and values mostly have; the two
- * ends of a range overlap. bench/micro/table_bench: 5 ns of a get, 9 ns of a set. */
-static inline bool bytes_eq(const char *a, const char *b, size_t len) {
-    if (len >= 16 && len <= 32) {
-        __m128i x = _mm_cmpeq_epi8(_mm_loadu_si128((const void *)a), _mm_loadu_si128((const void *)b));
-        __m128i y = _mm_cmpeq_epi8(_mm_loadu_si128((const void *)(a+len-16)), _mm_loadu_si128((const void *)(b+len-16)));
-        return _mm_movemask_epi8(_mm_and_si128(x, y)) == 0xffff;
-    }
-    if (len >= 8 && len < 16)
-        return ((word_at(a) ^ word_at(b)) | (word_at(a + len - 8) ^ word_at(b + len - 8))) == 0;
-    return memcmp(a, b, len) == 0;
-}
-
-static inline void bytes_copy(char *to, const char *from, size_t len) {
-    enum { LINE = 16 };
-    if (len > 4 * LINE) {
-        memcpy(to, from, len);
-    } else if (len >= LINE) {
-        for (size_t i = 0; i + LINE < len; i += LINE)
-            memcpy(to + i, from + i, LINE);
-        memcpy(to + len - LINE, from + len - LINE, LINE);
-    } else if (len >= 8) {
-        uint64_t last = word_at(from + len - 8);
-        memcpy(to, from, 8);
-        memcpy(to + len - 8, &last, 8);
-    } else {
-        for (size_t i = 0; i < len; i++)
-            to[i] = from[i];
-    }
-}
-
 static inline bool entry_key_eq(const struct entry *e, struct span key) {
     const uint8_t *raw = entry_raw(e);
     size_t short_len = key.len < ENTRY_LONG_KEY ? key.len : ENTRY_LONG_KEY;
     if (raw[1] != short_len || entry_key_len(e) != key.len)
         return false;
-    return bytes_eq((const char *)raw + entry_key_at(e), key.ptr, key.len);
+    /* Comparing short keys inline was measured (bench/micro/RESULTS.md): it is not faster. */
+    return key.len == 0 || memcmp(raw + entry_key_at(e), key.ptr, key.len) == 0;
 }
 
 static inline size_t entry_value_at(const struct entry *e) {

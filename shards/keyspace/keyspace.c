@@ -139,27 +139,39 @@ bool keyspace_free_some(struct keyspace *k, unsigned entries) {
     return k->graves != NULL;
 }
 
+/* Groups that are due, fetched together: one at a time, each would wait for its own cache misses. */
+enum { SWEEP_GROUPS = 8 };
+
+/* due_groups: the next groups of a segment whose stamp's tick is over. Then a key in them is dead for
+ * certain, and where keys go all the time nothing is looked at in vain. */
+static unsigned due_groups(const uint32_t *due, uint32_t from, uint32_t now,
+                           uint32_t groups[SWEEP_GROUPS]) {
+    unsigned n = 0;
+    for (uint32_t group = from; group < TABLE_GROUPS && n < SWEEP_GROUPS; group++)
+        if (unlikely(due[group] < now))
+            groups[n++] = group;
+    return n;
+}
+
 /* sweep_pass: goes on in one table to its end; returns false when `budget` ended before. */
 static ON_SHARD bool sweep_pass(struct keyspace *k, struct table *t, int64_t now_ms,
                                 unsigned *budget) {
-    uint32_t now = tick_of(now_ms);
+    uint32_t now = tick_of(now_ms), groups[SWEEP_GROUPS];
     while (k->sweep_group / TABLE_GROUPS < table_segments(t)) {
         if (*budget == 0)
             return false;
-        uint32_t segment = k->sweep_group / TABLE_GROUPS, group = k->sweep_group % TABLE_GROUPS;
+        uint32_t segment = k->sweep_group / TABLE_GROUPS;
         const uint32_t *due = t->due[segment];
-        while (due != NULL && group < TABLE_GROUPS && due[group] > now)
-            group++;
-        if (due == NULL || group == TABLE_GROUPS) {
-            /* a whole segment was passed over: it costs as much as looking at an entry */
-            k->sweep_group = (segment + 1) * TABLE_GROUPS;
-            *budget -= 1;
-            continue;
-        }
+        unsigned n = due ? due_groups(due, k->sweep_group % TABLE_GROUPS, now, groups) : 0;
+        /* A segment that is passed over costs as much as looking at an entry. */
+        unsigned looked = 1;
         uint64_t expired = 0;
-        unsigned looked = table_expire_group(t, segment, group, now_ms, &expired) + 1;
+        table_prefetch_groups(t, segment, groups, n);
+        for (unsigned i = 0; i < n; i++)
+            looked += table_expire_group(t, segment, groups[i], now_ms, &expired);
+        k->sweep_group = segment * TABLE_GROUPS +
+                         (n < SWEEP_GROUPS ? TABLE_GROUPS : groups[SWEEP_GROUPS - 1] + 1);
         k->stats.expired += expired;
-        k->sweep_group = segment * TABLE_GROUPS + group + 1;
         table_settle(t, expired);
         *budget -= looked < *budget ? looked : *budget;
     }
@@ -173,7 +185,7 @@ static ON_SHARD bool sweep(struct keyspace *k, struct table *t, int64_t now_ms, 
         if (!sweep_pass(k, t, now_ms, budget))
             return false;
         k->sweep_group = 0;
-        bool moved = t->merged_due <= tick_of(now_ms);
+        bool moved = t->merged_due < tick_of(now_ms);
         t->merged_due = TICK_NEVER;
         if (!moved)
             return true;

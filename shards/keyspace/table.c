@@ -170,7 +170,7 @@ struct entry *table_set_expire(struct table *t, struct entry *e, uint64_t hash, 
     char scratch[ENTRY_INLINE_MAX];
     struct value v = entry_value(e);
     if (repr_is_bytes(v.repr)) {
-        bytes_copy(scratch, v.bytes.ptr, v.bytes.len);
+        memcpy(scratch, v.bytes.ptr, v.bytes.len);
         v.bytes.ptr = scratch;
     }
     return rewrite(t, at, hash, &v, stored_expiry(expire_ms));
@@ -206,7 +206,7 @@ bool table_take(struct table *t, struct span key, uint64_t hash, char *scratch, 
     *out = entry_value(e);
     *expire_ms = entry_expire_ms(e);
     if (repr_is_bytes(out->repr)) {
-        bytes_copy(scratch, out->bytes.ptr, out->bytes.len);
+        memcpy(scratch, out->bytes.ptr, out->bytes.len);
         out->bytes.ptr = scratch;
     }
     unlink_entry(t, table_index(t, hash), at);
@@ -264,15 +264,31 @@ static unsigned chain_dead(const struct bucket *b, int64_t now_ms, unsigned *loo
     return dead;
 }
 
+/* group_end: the bucket after the last of a group. */
+static uint32_t group_end(const struct table *t, uint32_t first) {
+    return first + TABLE_GROUP < t->bucket_count ? first + TABLE_GROUP : t->bucket_count;
+}
+
+void table_prefetch_groups(const struct table *t, uint32_t segment, const uint32_t *groups,
+                           unsigned n) {
+    for (unsigned g = 0; g < n; g++) {
+        uint32_t first = segment * TABLE_SEGMENT + groups[g] * TABLE_GROUP;
+        for (uint32_t i = first; i < group_end(t, first); i++)
+            prefetch(table_bucket(t, i));
+    }
+    for (unsigned g = 0; g < n; g++) {
+        uint32_t first = segment * TABLE_SEGMENT + groups[g] * TABLE_GROUP;
+        for (uint32_t i = first; i < group_end(t, first); i++)
+            chain_prefetch(table_bucket(t, i));
+    }
+}
+
 unsigned table_expire_group(struct table *t, uint32_t segment, uint32_t group, int64_t now_ms,
                             uint64_t *expired) {
     unsigned looked = 0;
     uint32_t first = segment * TABLE_SEGMENT + group * TABLE_GROUP;
-    uint32_t end = first + TABLE_GROUP < t->bucket_count ? first + TABLE_GROUP : t->bucket_count;
     uint32_t next = TICK_NEVER;
-    for (uint32_t i = first; i < end; i++)
-        chain_prefetch(table_bucket(t, i));
-    for (uint32_t i = first; i < end; i++) {
+    for (uint32_t i = first; i < group_end(t, first); i++) {
         struct bucket *head = table_bucket(t, i);
         if (chain_dead(head, now_ms, &looked, &next) != 0)
             *expired += sift(t, head, now_ms, false);

@@ -1,7 +1,7 @@
 /* bitfield.c: BITFIELD: integers of any width at any bit of a string.
  *
- * The arguments are read twice: once to find mistakes and the last bit that is written, before anything
- * changes; then, after the string has its room, to carry the operations out.
+ * The arguments are read twice: once to find mistakes and the last bit that is written, before
+ * anything changes; then, after the string has its room, to carry the operations out.
  */
 #include "bits_impl.h"
 #include "shards/assert.h"

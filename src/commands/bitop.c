@@ -1,7 +1,7 @@
 /* bitop.c: BITOP: bitwise operations between strings, the shorter ones followed by zeros.
  *
- * The sources are folded into the result one after the other, so that no more than one of them has to be
- * looked at a time. DIFF, DIFF1 and ANDOR set the first source against the OR of the others.
+ * The sources are folded into the result one after the other, so that no more than one of them has
+ * to be looked at a time. DIFF, DIFF1 and ANDOR set the first source against the OR of the others.
  */
 #include "str_entry_impl.h"
 
@@ -36,8 +36,8 @@ static bool check_sources(struct ctx *c, enum op op) {
     return true;
 }
 
-/* longest: of all sources; false after having replied that one is no string. Looks every one of them up, so
- * that those that are dead are gone when `source` looks. */
+/* longest: of all sources; false after having replied that one is no string. Looks every one of
+ * them up, so that those that are dead are gone when `source` looks. */
 static ON_SHARD bool longest(struct ctx *c, size_t *len) {
     *len = 0;
     for (uint32_t i = 3; i < c->argc; i++) {
@@ -82,8 +82,8 @@ static void fold(enum op op, uint8_t *restrict acc, uint8_t *restrict twice, siz
     }
 }
 
-/* finish: what is left to do when acc holds the fold of the sources (of all but the first, for those that
- * set the first apart). */
+/* finish: what is left to do when acc holds the fold of the sources (of all but the first, for
+ * those that set the first apart). */
 static void finish(enum op op, uint8_t *restrict acc, const uint8_t *restrict twice, size_t len,
                    struct span first) {
     for (size_t i = 0; i < len; i++) {

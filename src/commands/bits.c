@@ -20,7 +20,8 @@ static uint64_t add_bytes(uint64_t v) {
     return v * 0x0001000100010001ULL >> 48;
 }
 
-/* count_bytes: sums per byte are carried over 31 words, the most that a byte can count (31 * 8 = 248). */
+/* count_bytes: sums per byte are carried over 31 words, the most that a byte can count (31 * 8 =
+ * 248). */
 static uint64_t count_bytes(const char *p, size_t len) {
     enum { WORDS = 31 };
     uint64_t total = 0;

@@ -9,8 +9,8 @@ uint64_t bits_count(struct span bytes, uint64_t from, uint64_t to);
 /* bits_find: the first bit in [from, to] that is `bit`; to + 1 when there is none. */
 uint64_t bits_find(struct span bytes, uint64_t from, uint64_t to, bool bit);
 
-/* bits_offset: argv[i] as the position of a bit, "#n" being n fields of width `field` when that is not 0.
- * Replies and returns false when it is none. */
+/* bits_offset: argv[i] as the position of a bit, "#n" being n fields of width `field` when that is
+ * not 0. Replies and returns false when it is none. */
 bool bits_offset(struct ctx *c, uint32_t i, unsigned field, uint64_t *offset);
 
 static inline bool bits_get(struct span bytes, uint64_t at) {

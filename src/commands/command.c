@@ -11,7 +11,8 @@ const char ERR_NOT_INT[] = "ERR value is not an integer or out of range";
 const char ERR_NOT_FLOAT[] = "ERR value is not a valid float";
 const char ERR_WRONG_TYPE[] = "WRONGTYPE Operation against a key holding the wrong kind of value";
 const char ERR_NO_KEY[] = "ERR no such key";
-const char ERR_CROSS_SHARD[] = "CROSSSLOT Keys in request don't hash to the same shard";
+const char ERR_CROSS_SHARD[] =
+    "CROSSSLOT Keys in request don't hash to the same shard; give them a common {hashtag}";
 const char ERR_OUT_OF_MEMORY[] = "OOM command not allowed when used memory > 'maxmemory'.";
 
 /* Names are found by a word made of their bytes: whole for up to 8 bytes, a mix of all of them
@@ -187,7 +188,9 @@ bool command_key_range(const struct command *cmd, uint32_t argc, uint32_t *first
                        uint32_t *step) {
     if (cmd->keys.first == 0)
         return false;
-    int64_t end = cmd->keys.last < 0 ? (int64_t)argc + cmd->keys.last : cmd->keys.last;
+    /* A last group that is not whole has no key to route by: the command itself refuses it. */
+    int64_t surplus = ((int64_t)argc - cmd->keys.first) % cmd->keys.step;
+    int64_t end = cmd->keys.last < 0 ? argc - surplus + cmd->keys.last : cmd->keys.last;
     if (end >= argc || end < cmd->keys.first)
         return false;
     *first = (uint32_t)cmd->keys.first;

@@ -1,4 +1,4 @@
-/* command_info.c: COMMAND: what commands there are, told from their rows in the shapes of Redis 7. */
+/* command_info.c: COMMAND: what commands there are, told from their rows as Redis 7 tells it. */
 #include "anax/glob.h"
 #include "ctx_impl.h"
 
@@ -127,8 +127,8 @@ static void reply_spec(struct reply *r, struct span access, int first, int last,
     reply_pair(r, "limit", 0);
 }
 
-/* reply_specs: keys that only the arguments tell are left to COMMAND GETKEYS: their specification is
- * "unknown", as Redis has it for such. */
+/* reply_specs: keys that only the arguments tell are left to COMMAND GETKEYS: their specification
+ * is "unknown", as Redis has it for such. */
 static void reply_specs(struct reply *r, const struct command *cmd) {
     if (cmd->find_keys != NULL) {
         reply_set(r, 1);
@@ -315,7 +315,8 @@ static uint32_t acl_bit(struct span category) {
     return 0;
 }
 
-/* parse_filter: FILTERBY (MODULE name | ACLCAT category | PATTERN pattern). No command is a module's. */
+/* parse_filter: FILTERBY (MODULE name | ACLCAT category | PATTERN pattern). No command is a
+ * module's. */
 static bool parse_filter(struct ctx *c, struct filter *f) {
     *f = (struct filter){.none = c->argc == 2};
     if (c->argc == 2)
@@ -351,7 +352,8 @@ static void list_run(struct ctx *c) {
 
 /* --- COMMAND GETKEYS --- */
 
-/* find_call: the command whose call is argv[2] and on, and its keys; false after having replied why not. */
+/* find_call: the command whose call is argv[2] and on, and its keys; false after having replied
+ * why not. */
 static bool find_call(struct ctx *c, const struct command **cmd, uint32_t *first, uint32_t *last,
                       uint32_t *step) {
     const struct span *argv = c->argv + 2;
@@ -376,6 +378,9 @@ static bool find_call(struct ctx *c, const struct command **cmd, uint32_t *first
         reply_error(&c->reply, "ERR Invalid arguments specified for command");
         return false;
     }
+    /* Routing leaves out a last group that is not whole; Redis tells its key. */
+    if ((*cmd)->keys.last == -1)
+        *last = argc - 1;
     return true;
 }
 

@@ -32,8 +32,8 @@ struct entry *ctx_peek(struct ctx *c, uint32_t i) ON_SHARD;
 /* ctx_delete: the key argv[i]; false when it was not there. */
 bool ctx_delete(struct ctx *c, uint32_t i) ON_SHARD;
 
-/* ctx_fetch_ahead: hashes of n <= CTX_FETCH_AHEAD keys, argv[first + i * step], whose buckets and entries are
- * on their way into the cache then. */
+/* ctx_fetch_ahead: hashes of n <= CTX_FETCH_AHEAD keys, argv[first + i * step], whose buckets and
+ * entries are on their way into the cache then. */
 enum { CTX_FETCH_AHEAD = 16 }; /* about what a core has in flight */
 void ctx_fetch_ahead(struct ctx *c, uint32_t first, uint32_t step, unsigned n,
                      uint64_t *hashes) ON_SHARD;

@@ -54,15 +54,14 @@ void str_entry_reply_range(struct reply *r, const struct entry *e, size_t from, 
 }
 
 /* put: stores v under argv[key], or replies that there is no memory. */
-static ON_SHARD struct entry *put(struct ctx *c, uint32_t key, const struct value *v,
-                                  int64_t expire_ms) {
+static ON_SHARD struct entry *put(struct ctx *c, uint32_t key, struct value *v, int64_t expire_ms) {
+    v->access = ctx_access_now(c);
     struct table *t = ctx_table(c);
     struct entry *e = t == NULL ? NULL : table_put(t, c->argv[key], ctx_hash(c, key), v, expire_ms);
     if (unlikely(e == NULL)) {
         ctx_oom(c);
         return NULL;
     }
-    ctx_touch(c, e);
     return e;
 }
 

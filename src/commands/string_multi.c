@@ -111,6 +111,7 @@ static ON_SHARD void restore(struct ctx *c, struct snapshot *s, uint32_t first, 
         struct value v = {
             .type = VALUE_STRING,
             .repr = (uint8_t)old->held.repr,
+            .access = ctx_access_now(c),
             .integer = old->held.integer,
             .bytes = {s->bytes + old->bytes_at, old->held.len},
             .object = old->held.blob,

@@ -180,7 +180,7 @@ def test_sigint_ends_with_0():
 
 
 BAD_OPTIONS = [["--nosuch", "1"], ["--port", "abc"], ["--port", "70000"], ["--maxclients", "-1"],
-               ["--shards", "0"], ["--shards", "100000"], ["--io", "magic"], ["--shard-borrow", "maybe"],
+               ["--shards", "-1"], ["--shards", "100000"], ["--io", "magic"], ["--shard-borrow", "maybe"],
                ["--shard-cpus", "x"], ["--loglevel", "loud"], ["--timeout", "x"], ["--databases", "0"],
                ["--client-output-buffer-limit", "normal 1"], ["/no/such/file.conf"], ["--port"]]
 

@@ -55,6 +55,7 @@ struct world {
     struct net_shared shared;
     unsigned n, clients;
     bool borrow, resets;
+    bool no_memory; /* allocations fail now and then: replies may be errors, connections may end */
     bool awake[SHARDS_MAX];
     struct client client[CLIENTS_MAX];
 };
@@ -354,11 +355,13 @@ static void client_read(struct client *c) {
         if (n == 0)
             return;
         if (n < 0) {
-            if (!sim_client_was_reset(c->end))
+            if (!sim_client_was_reset(c->end) && !w.no_memory)
                 fail("the server closed a connection");
             c->lost = true;
             return;
         }
+        if (w.no_memory)
+            continue;
         if (c->matched + (size_t)n > c->expected_len)
             fail("more was answered than was asked");
         if (memcmp(bytes, c->expected + c->matched, (size_t)n) != 0) {
@@ -400,6 +403,8 @@ static void step(void) {
     }
     if (w.resets && below(300) == 0)
         sim_client_reset(c->end);
+    if (w.no_memory && below(10) == 0)
+        shards_get(w.shards, (unsigned)below(w.n))->mem.fail_in = 1 + below(40);
 }
 
 static bool all_answered(void) {
@@ -467,6 +472,7 @@ static void world_begin(uint64_t seed) {
     w.borrow = below(4) != 0;
     w.clients = 1 + (unsigned)below(CLIENTS_MAX);
     w.resets = below(3) == 0;
+    w.no_memory = below(5) == 0;
     if (keyspace_seed_hash(&seed) != OK || sim_create(&w.net, seed) != OK)
         fail("setting up");
     config_defaults(&w.config);
@@ -529,10 +535,41 @@ static void world_end(void) {
     sim_destroy(w.net);
 }
 
+/* recover: memory is back; a client that was cut off comes again, and all is as with a new server. */
+static void recover(void) {
+    for (unsigned i = 0; i < w.n; i++)
+        shards_get(w.shards, i)->mem.fail_in = 0;
+    for (unsigned i = 0; i < w.clients; i++) {
+        sim_client_free(w.client[i].end);
+        w.client[i].end = NULL;
+    }
+    for (unsigned rounds = 0; rounds < 50; rounds++) {
+        for (unsigned i = 0; i < w.n; i++)
+            (void)turn(i);
+        sim_advance(w.net, 10000000);
+    }
+    w.no_memory = false;
+    for (unsigned i = 0; i < w.clients; i++) {
+        memset(w.client[i].keys, 0, sizeof w.client[i].keys);
+        w.client[i].generation++;
+        client_connect(&w.client[i]);
+    }
+    if (w.clients == 1) {
+        begin(1);
+        word("FLUSHALL");
+        expect_text(&w.client[0], "+OK\r\n");
+        flush_request(&w.client[0]);
+    }
+    for (unsigned i = 0; i < STEPS / 4; i++)
+        step();
+}
+
 static void run_seed(uint64_t seed) {
     world_begin(seed);
     for (unsigned i = 0; i < STEPS; i++)
         step();
+    if (w.no_memory)
+        recover();
     settle();
     expire();
     world_end();

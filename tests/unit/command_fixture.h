@@ -1,5 +1,6 @@
-/* command_fixture.h: shards without a network, and a way to call commands as net does and to look at the
- * reply. */
+/* command_fixture.h: shards without a network, and a way to call commands as net does and to look
+ * at the reply.
+ */
 #ifndef COMMAND_FIXTURE_H
 #define COMMAND_FIXTURE_H
 

@@ -38,8 +38,9 @@ static bool is_refusal(const char *reply) {
                   "-ERR Insufficient memory, failed allocating transient memory for LCS\r\n") == 0;
 }
 
-/* fail_everywhere: each allocation of the command fails once; either the command is refused and nothing has
- * changed, or it went through as if nothing had been. Returns how often it was refused. */
+/* fail_everywhere: each allocation of the command fails once; either the command is refused and
+ * nothing has changed, or it went through as if nothing had been. Returns how often it was
+ * refused. */
 static unsigned fail_everywhere(struct server *s, const char *line) {
     prepare(s);
     char *before = state_of(s);

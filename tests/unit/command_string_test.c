@@ -1,7 +1,8 @@
 /* command_string_test.c: the families string and bitmap.
  *
  * The replies expected here are those of redis-server 7.0, or documented for Redis 8 and Valkey 9
- * where 7.0 lacks the command. */
+ * where 7.0 lacks the command.
+ */
 #include "command_fixture.h"
 
 /* --- strings --- */
@@ -288,8 +289,8 @@ Test(command, bitfields) {
     expect_all(list, COUNT_OF(list));
 }
 
-/* bit_sources: three strings of which byte i has every combination of bits, so that one byte of the result
- * shows the operation's whole truth table: a = 00001111, b = 00110011, c = 01010101. */
+/* bit_sources: three strings of which byte i has every combination of bits, so that one byte of
+ * the result shows the operation's whole truth table: a = 00001111, b = 00110011, c = 01010101. */
 Test(command, bitop_truth_tables) {
     static const struct {
         const char *op;

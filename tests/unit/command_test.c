@@ -159,6 +159,8 @@ Test(command, key_range_counts_from_the_end_when_negative) {
     uint32_t first, last, step;
     cr_assert(command_key_range(command_find(SPAN("MSET")), 7, &first, &last, &step));
     cr_assert(first == 1 && last == 6 && step == 2);
+    cr_assert(command_key_range(command_find(SPAN("MSET")), 6, &first, &last, &step));
+    cr_assert(first == 1 && last == 4 && step == 2, "a key without a value is not counted");
     cr_assert(command_key_range(command_find(SPAN("BITOP")), 6, &first, &last, &step));
     cr_assert(first == 2 && last == 5 && step == 1);
     cr_assert(command_key_range(command_find(SPAN("GET")), 2, &first, &last, &step));
@@ -451,6 +453,7 @@ Test(command, command_info_has_the_shape_of_redis_7) {
         {"command list filterby module x", "*0\r\n"},
         {"command list filterby", ERR_SYN},
         {"command getkeys mset a 1 b 2", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"},
+        {"command getkeys mset a 1 b", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"},
         {"command getkeys msetex 2 a 1 b 2 nx", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"},
         {"command getkeys object encoding x", "*1\r\n$1\r\nx\r\n"},
         {"command getkeys foo x", "-ERR Invalid command specified\r\n"},

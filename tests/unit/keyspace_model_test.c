@@ -126,11 +126,17 @@ static void step_time(struct model *m) {
     m->now_ms += (int64_t)rng_below(&m->f.rng, 300);
     while (keyspace_expire_some(m->f.k, m->now_ms, 50)) {
     }
-    for (unsigned i = 0; i < KEYS; i++)
-        if (m->keys[i].there && dead(m, &m->keys[i])) {
-            m->keys[i].there = false;
-            m->live--;
-        }
+    for (unsigned i = 0; i < KEYS; i++) {
+        struct model_key *k = &m->keys[i];
+        if (!k->there || !dead(m, k))
+            continue;
+        char name[KEY_BYTES_MAX];
+        struct span key = model_name(name, i);
+        k->there = table_find(keyspace_table(m->f.k, DB), key, keyspace_hash(key)) != NULL;
+        m->live -= !k->there;
+        if (k->there)
+            cr_assert(m->now_ms < k->expire_ms + EXPIRE_TICK_MS, "due, and still there");
+    }
     cr_assert(table_count(keyspace_table(m->f.k, DB)) == m->live);
 }
 
