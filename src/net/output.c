@@ -132,12 +132,13 @@ static void compact(struct conn *c) {
 
 void output_flush(struct conn *c) {
     struct net *n = c->net;
+    if (c->broken)
+        return;
     if (unlikely(c->out.failed)) {
         LOGW("client %lu: closed, no memory for its replies", (unsigned long)c->session.id);
         conn_break(c);
-    }
-    if (c->broken)
         return;
+    }
     while (!c->want_write && !all_sent(c)) {
         struct iovec iov[NET_IOV_MAX];
         size_t total;
