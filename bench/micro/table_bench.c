@@ -120,7 +120,8 @@ static double measure(struct bench *b, op_fn *op, pick_fn *pick, uint64_t operat
     }
     unsigned n = b->chunks < CHUNKS_MAX ? b->chunks : CHUNKS_MAX;
     qsort(b->times_ns, n, sizeof b->times_ns[0], by_value);
-    return (double)b->times_ns[n / 4] / CHUNK;
+    uint64_t quartile = n / 4;
+    return (double)b->times_ns[quartile] / CHUNK;
 }
 
 static void open_table(struct bench *b) {

@@ -140,6 +140,8 @@ struct loop_hooks {
     /* returns false to make the poll not wait (something arrived meanwhile). */
     bool (*sleeping)(void *arg);
     void (*awake)(void *arg);
+    /* every poll, when the clocks were read and before the first callback; or NULL. */
+    void (*polled)(void *arg);
     void *arg;
 };
 unsigned loop_poll(struct loop *l, uint64_t timeout_ns, const struct loop_hooks *hooks);

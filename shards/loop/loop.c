@@ -348,6 +348,8 @@ unsigned loop_poll(struct loop *l, uint64_t timeout_ns, const struct loop_hooks 
         sleep_for(l, ns, hooks);
 
     read_clocks(l);
+    if (hooks != NULL && hooks->polled != NULL)
+        hooks->polled(hooks->arg);
     l->grown = false;
     unsigned events = l->woken_self ? 1 : 0;
     l->woken_self = false;

@@ -179,6 +179,13 @@ static void hook_awake(void *arg) {
     bus_hold(s->bus, s->id);
 }
 
+/* hook_polled: callbacks run commands, so the shard's time is set before them. */
+static void hook_polled(void *arg) {
+    struct shard *s = arg;
+    s->now_ns = loop_now_ns(s->loop);
+    s->wall_ms = loop_wall_ms(s->loop);
+}
+
 bool shard_doze(struct shard *s) {
     return bus_give_up(s->bus, s->id);
 }
@@ -188,10 +195,9 @@ void shard_rouse(struct shard *s) {
 }
 
 unsigned shard_turn(struct shard *s, uint64_t timeout_ns) {
-    const struct loop_hooks hooks = {hook_sleeping, hook_awake, s};
+    const struct loop_hooks hooks = {
+        .sleeping = hook_sleeping, .awake = hook_awake, .polled = hook_polled, .arg = s};
     unsigned events = loop_poll(s->loop, timeout_ns, &hooks);
-    s->now_ns = loop_now_ns(s->loop);
-    s->wall_ms = loop_wall_ms(s->loop);
     s->stats.turns++;
     struct kicks k;
     memset(&k, 0, sizeof k);

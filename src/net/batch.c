@@ -354,18 +354,22 @@ static ON_SHARD void batch_finish(struct batch *b) {
         batch_recycle(b);
 }
 
+static void take_bytes(struct conn *c, struct part *p, size_t end) {
+    if (end != p->taken)
+        outbuf_add(&c->out, p->out.buf + p->taken, end - p->taken);
+    p->taken = end;
+}
+
 /* take_slice: moves the next replies of a part, up to where `op` ends, to the connection. */
 static ON_SHARD void take_slice(struct conn *c, struct part *p, const struct op *op) {
     while (p->refs_taken < op->refs_end) {
         const struct outref *ref = &p->out.refs[p->refs_taken++];
-        outbuf_add(&c->out, p->out.buf + p->taken, ref->at - p->taken);
-        p->taken = ref->at;
+        take_bytes(c, p, ref->at);
         p->refs_live++;
         if (c->broken || !outbuf_move_ref(&c->out, ref, p))
             part_ref_sent(p);
     }
-    outbuf_add(&c->out, p->out.buf + p->taken, op->reply_end - p->taken);
-    p->taken = op->reply_end;
+    take_bytes(c, p, op->reply_end);
 }
 
 static ON_SHARD void gather_fanout(struct conn *c, struct batch *b) {

@@ -362,6 +362,9 @@ static void client_read(struct client *c) {
         }
         if (w.no_memory)
             continue;
+        if (c->matched + (size_t)n > c->expected_len && verbose)
+            (void)printf("expected %zu, have %zu, got %zd: %.*s\n", c->expected_len, c->matched, n,
+                         (int)n, bytes);
         if (c->matched + (size_t)n > c->expected_len)
             fail("more was answered than was asked");
         if (memcmp(bytes, c->expected + c->matched, (size_t)n) != 0) {

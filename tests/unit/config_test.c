@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ARGS_MAX = 16, VALUE_MAX = 4096 };
+enum { ARGS_MAX = 32, VALUE_MAX = 4096 };
 
 /* --- helpers --- */
 
