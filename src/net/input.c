@@ -154,6 +154,8 @@ static ON_SHARD struct op *add_op(struct source *s, const struct resp_parser *p,
             struct big *big = &pt->bigs[i];
             op->argv[big->arg] = (struct span){big->blob->data, big->blob->len};
             if (!batch_big(s->batch, op, big->arg, big->blob)) {
+                s->batch->op_count--;
+                s->batch->args_len -= op->argc;
                 out_of_memory(s->conn);
                 return NULL;
             }

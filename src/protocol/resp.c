@@ -157,13 +157,28 @@ static enum resp_status parse_array(struct resp_parser *p, const char *data, siz
 /* Takes whole arguments as long as their form is the usual one. The state it leaves is one that
  * parse_array could have left, between two arguments. */
 static inline bool parse_fast(struct resp_parser *p, const char *data, size_t len,
-                              int64_t bulk_max) {
-    if (len < 4 || data[2] != '\r')
+                              const struct resp_limits *limits) {
+    if (len < 5)
         return false;
     uint32_t count = (uint32_t)(unsigned char)data[1] - '0';
-    if (count - 1 > 8 || count > p->args_cap)
+    if (count - 1 > 8)
         return false;
     const char *c = data + 4;
+    if (data[2] != '\r') {
+        uint32_t digit = (uint32_t)(unsigned char)data[2] - '0';
+        if (digit > 9 || data[3] != '\r')
+            return false;
+        count = count * 10 + digit;
+        c = data + 5;
+    }
+    int64_t bulk_max = limits->bulk_max;
+    if (unlikely(limits->unauthenticated)) {
+        if (count > UNAUTHENTICATED_ARGS)
+            return false;
+        bulk_max = bulk_max < UNAUTHENTICATED_BULK ? bulk_max : UNAUTHENTICATED_BULK;
+    }
+    if (count > p->args_cap)
+        return false;
     const char *end = data + len;
     struct resp_arg *args = p->args;
     uint32_t i = 0;
@@ -240,10 +255,7 @@ enum resp_status resp_parse(struct resp_parser *p, char *data, size_t len,
             return RESP_MORE;
         if (unlikely(data[0] != '*'))
             return parse_inline(p, data, len);
-        int64_t bulk_max = limits->unauthenticated && limits->bulk_max > UNAUTHENTICATED_BULK
-                               ? UNAUTHENTICATED_BULK
-                               : limits->bulk_max;
-        if (p->scanned == 0 && likely(parse_fast(p, data, len, bulk_max)))
+        if (p->scanned == 0 && likely(parse_fast(p, data, len, limits)))
             return RESP_COMMAND;
     }
     return parse_array(p, data, len, limits);
