@@ -84,7 +84,7 @@ class Bench:
         totals = stats["Totals"]
         ops = sum(stats[k].get("Count", 0) for k in ("Sets", "Gets"))
         tail = totals["Percentile Latencies"]
-        p = {"ops": ops, "cpu_us": cpu / 1000 / ops, "ops_per_s": totals["Ops/sec"], "cores": cpu / 1e9 / elapsed,
+        p = {"ops": ops, "cpu_us": cpu / 1000 / ops, "ops_per_s": ops / (seconds or self.a.seconds), "cores": cpu / 1e9 / elapsed,
              "p50_ms": tail["p50.00"], "p99_ms": tail["p99.00"], "p999_ms": tail["p99.90"]}
         self.results.setdefault((group, server.name, shape), []).append(p)
         print("%-7s %-20s %-8s %8.3f us/op %9.0f op/s  p50 %.3f  p99.9 %.3f ms" % (

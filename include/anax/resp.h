@@ -24,9 +24,9 @@ enum {
 enum resp_status {
     RESP_COMMAND, /* argv holds a whole command (argc may be 0: an empty line, to be passed over) */
     RESP_MORE,    /* need more bytes */
-    RESP_BIG,   /* as RESP_MORE, and the `big_len` bytes + CRLF from pos on are one large argument:
-                 * the caller may take them out of the stream, or go on collecting them in data.
-                 * At most one argument of a command is offered; it is the last if left is 1. */
+    RESP_BIG,   /* as RESP_MORE, and the `big_len` bytes + CRLF from pos on are args[argc], a large
+                 * one: the caller may take them out of the stream, or go on collecting them in data.
+                 * It is the last argument if left is 1. */
     RESP_NOMEM, /* the argument array could not grow */
     RESP_ERROR, /* *error is the text after "-ERR "; close the connection after replying */
 };
@@ -36,8 +36,8 @@ struct resp_limits {
     bool unauthenticated; /* then at most 10 arguments of 16384 bytes */
 };
 
-/* An argument: where it begins, counted from the start of the command, and its length. When
- * resp_parser.big_arg is its index, it has no bytes in the input. */
+/* An argument: where it begins, counted from the start of the command, and its length. One that was
+ * taken out has no bytes in the input: those at its place are what follows it. */
 struct resp_arg {
     uint32_t at;
     uint32_t len;
@@ -52,7 +52,6 @@ struct resp_parser {
     int64_t bulk_len; /* length of the argument that is coming; -1: not read yet */
     uint32_t scanned; /* bytes behind pos that hold no end of line */
     uint32_t big_len; /* with RESP_BIG */
-    int64_t big_arg;  /* index of the argument that resp_big_done took out; -1: none */
     const char *error;
     char error_text[96];
     bool is_inline;

@@ -262,6 +262,7 @@ static void *thread_main(void *arg) {
     }
     atomic_fetch_add(&all->started, 1);
     enum { STOP_POLL_NS = 1000000 };
+    (void)shard_turn(s, 0); /* publishes what starting posted, before anything can sleep on it */
     for (;;) {
         bool stop = atomic_load_explicit(&all->stop, memory_order_relaxed);
         if (stop && wind_down(impl))

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 /* Two parsers share one state. parse_fast takes the shape that nearly every command has (a header
- * of one digit, lengths of at most BULK_DIGITS_FAST digits) as far as it is there, and leaves what
+ * of at most two digits, lengths of at most BULK_DIGITS_FAST) as far as it is there, and leaves what
  * it does not know to parse_array, which knows everything and goes on from any position. */
 
 enum {
@@ -23,7 +23,6 @@ void resp_reset(struct resp_parser *p) {
     p->bulk_len = -1;
     p->scanned = 0;
     p->big_len = 0;
-    p->big_arg = -1;
     p->error = NULL;
     p->is_inline = false;
 }
@@ -125,7 +124,7 @@ static enum resp_status read_bulk_header(struct resp_parser *p, const char *data
 }
 
 static enum resp_status wait_for_bulk(struct resp_parser *p, size_t there) {
-    if (p->bulk_len < RESP_BIG_MIN || p->big_arg >= 0 || there >= (uint64_t)p->bulk_len)
+    if (p->bulk_len < RESP_BIG_MIN || there >= (uint64_t)p->bulk_len)
         return RESP_MORE;
     p->big_len = (uint32_t)p->bulk_len;
     return RESP_BIG;
@@ -264,9 +263,7 @@ enum resp_status resp_parse(struct resp_parser *p, char *data, size_t len,
 void resp_big_done(struct resp_parser *p) {
     ASSERT(p->left > 0);
     ASSERT(p->bulk_len >= RESP_BIG_MIN);
-    ASSERT(p->big_arg < 0);
     ASSERT(p->argc < p->args_cap);
-    p->big_arg = p->argc;
     p->args[p->argc++] = (struct resp_arg){.at = p->pos, .len = (uint32_t)p->bulk_len};
     p->bulk_len = -1;
     p->left--;

@@ -15,13 +15,19 @@ struct said {
     const char *error;
 };
 
+enum { BIGS_MAX = 4 };
+
 struct run {
     struct resp_parser parser;
     struct said said;
     char *buf; /* exactly as large as what was fed, so that the sanitizer sees a step beyond */
     size_t begin, end;
-    char *big;
-    size_t big_got, big_want;
+    struct {
+        char *bytes;
+        uint32_t arg;
+    } bigs[BIGS_MAX]; /* the large arguments of this command that were taken out */
+    unsigned big_count;
+    size_t big_got, big_want; /* of the last one, while it is being taken */
 };
 
 static bool grow(struct resp_parser *p, uint32_t need) {
@@ -40,19 +46,32 @@ static void say(struct said *s, const char *p, size_t n) {
         s->hash = (s->hash ^ (unsigned char)p[i]) * 0x100000001b3U;
 }
 
+static const char *taken_arg(const struct run *r, uint32_t arg) {
+    for (unsigned i = 0; i < r->big_count; i++)
+        if (r->bigs[i].arg == arg)
+            return r->bigs[i].bytes;
+    return NULL;
+}
+
+static void free_bigs(struct run *r) {
+    while (r->big_count > 0)
+        free(r->bigs[--r->big_count].bytes);
+}
+
 static void say_command(struct run *r) {
     const struct resp_parser *p = &r->parser;
 
     ASSERT(p->pos > 0);
     ASSERT(p->pos <= r->end - r->begin);
     for (uint32_t i = 0; i < p->argc; i++) {
-        bool is_big = p->big_arg == (int64_t)i;
-        ASSERT(is_big || (size_t)p->args[i].at + p->args[i].len <= p->pos);
-        say(&r->said, is_big ? r->big : r->buf + r->begin + p->args[i].at, p->args[i].len);
+        const char *big = taken_arg(r, i);
+        ASSERT(big != NULL || (size_t)p->args[i].at + p->args[i].len <= p->pos);
+        say(&r->said, big != NULL ? big : r->buf + r->begin + p->args[i].at, p->args[i].len);
     }
     say(&r->said, "", 0);
     r->said.commands++;
     r->begin += p->pos;
+    free_bigs(r);
     resp_reset(&r->parser);
 }
 
@@ -74,7 +93,7 @@ static bool take_big(struct run *r) {
     size_t there = r->end - at, missing = r->big_want - r->big_got;
     size_t n = there < missing ? there : missing;
 
-    memcpy(r->big + r->big_got, r->buf + at, n);
+    memcpy(r->bigs[r->big_count - 1].bytes + r->big_got, r->buf + at, n);
     r->big_got += n;
     memmove(r->buf + at, r->buf + at + n, there - n);
     r->end -= n;
@@ -92,12 +111,14 @@ static enum resp_status parse_all(struct run *r, const struct resp_limits *limit
             return RESP_MORE;
         enum resp_status status =
             resp_parse(&r->parser, r->buf + r->begin, r->end - r->begin, limits);
-        if (status == RESP_BIG && takes_big && r->parser.big_len <= stream_len) {
+        if (status == RESP_BIG && takes_big && r->parser.big_len <= stream_len &&
+            r->big_count < BIGS_MAX) {
             r->big_want = (size_t)r->parser.big_len + 2;
             r->big_got = 0;
-            free(r->big);
-            r->big = malloc(r->big_want);
-            ASSERT(r->big != NULL);
+            r->bigs[r->big_count].arg = r->parser.argc;
+            r->bigs[r->big_count].bytes = malloc(r->big_want);
+            ASSERT(r->bigs[r->big_count].bytes != NULL);
+            r->big_count++;
         } else if (status != RESP_COMMAND) {
             return status == RESP_BIG ? RESP_MORE : status;
         } else {
@@ -126,7 +147,7 @@ static struct said run_stream(const char *stream, size_t len, const struct resp_
         say(&r.said, r.parser.error, strlen(r.parser.error));
     free(r.parser.args);
     free(r.buf);
-    free(r.big);
+    free_bigs(&r);
     return r.said;
 }
 

@@ -77,17 +77,43 @@ static const char *status_text(const struct resp_parser *p, enum resp_status sta
     }
 }
 
+/* The large arguments of one command that were taken out of the stream. */
+enum { BIGS_MAX = 8 };
+struct taken {
+    char *bytes;
+    size_t len, missing, at[BIGS_MAX];
+    uint32_t arg[BIGS_MAX], count;
+};
+
+/* Moves what there is of the argument that is being taken; what is behind it closes up. */
+static size_t take(struct taken *big, char *from, size_t there) {
+    size_t n = there < big->missing ? there : big->missing;
+
+    memcpy(big->bytes + big->len, from, n);
+    memmove(from, from + n, there - n);
+    big->len += n;
+    big->missing -= n;
+    return n;
+}
+
+static const char *taken_arg(const struct taken *big, uint32_t arg) {
+    for (uint32_t i = 0; i < big->count; i++)
+        if (big->arg[i] == arg)
+            return big->bytes + big->at[i];
+    return NULL;
+}
+
 /* Feeds the stream in pieces of the sizes that next_piece gives, as a connection would: unparsed bytes stay,
  * parsing goes on where it stopped. With take_big, large arguments are taken out of the stream. */
 static void feed(struct said *s, struct span stream, size_t (*next_piece)(void *), void *arg,
                  const struct resp_limits *limits, bool take_big) {
     struct resp_parser p = new_parser();
     char *buf = malloc(stream.len + 1);
-    char *big = malloc(stream.len + 1);
-    size_t fed = 0, begin = 0, end = 0, big_got = 0, big_want = 0;
+    struct taken big = {.bytes = malloc(stream.len + 1)};
+    size_t fed = 0, begin = 0, end = 0;
     enum resp_status status = RESP_MORE;
 
-    cr_assert(buf != NULL && big != NULL);
+    cr_assert(buf != NULL && big.bytes != NULL);
     while (fed < stream.len && status != RESP_ERROR) {
         size_t n = next_piece(arg);
         n = n > stream.len - fed ? stream.len - fed : n;
@@ -95,38 +121,36 @@ static void feed(struct said *s, struct span stream, size_t (*next_piece)(void *
         end += n;
         fed += n;
         do {
-            if (big_want > 0) { /* what is behind p.pos belongs to the large argument */
-                size_t at = begin + p.pos;
-                size_t take = end - at > big_want - big_got ? big_want - big_got : end - at;
-                memcpy(big + big_got, buf + at, take);
-                big_got += take;
-                memmove(buf + at, buf + at + take, end - at - take);
-                end -= take;
-                if (big_got < big_want)
+            if (big.missing > 0) {
+                end -= take(&big, buf + begin + p.pos, end - begin - p.pos);
+                if (big.missing > 0)
                     break;
                 resp_big_done(&p);
-                big_want = 0;
             }
             status = resp_parse(&p, buf + begin, end - begin, limits);
             if (status == RESP_BIG && take_big) {
-                big_want = (size_t)p.big_len + 2;
-                big_got = 0;
+                cr_assert_lt(big.count, BIGS_MAX);
+                big.arg[big.count] = p.argc;
+                big.at[big.count++] = big.len;
+                big.missing = (size_t)p.big_len + 2;
                 continue;
             }
             if (status != RESP_COMMAND)
                 break;
             cr_assert_leq(p.pos, end - begin);
             for (uint32_t i = 0; i < p.argc; i++) {
-                bool is_big = p.big_arg == (int64_t)i;
-                if (!is_big)
+                const char *taken = taken_arg(&big, i);
+                if (taken == NULL)
                     cr_assert_leq((size_t)p.args[i].at + p.args[i].len, p.pos);
-                say_arg(s, is_big ? big : buf + begin + p.args[i].at, p.args[i].len);
+                say_arg(s, taken != NULL ? taken : buf + begin + p.args[i].at, p.args[i].len);
             }
             if (p.argc > 0)
                 say(s, "\n", 1);
             begin += p.pos;
+            big.count = 0;
+            big.len = 0;
             resp_reset(&p);
-        } while (begin < end || big_want > 0);
+        } while (begin < end || big.missing > 0);
     }
     if (status != RESP_COMMAND) {
         const char *text = status_text(&p, status);
@@ -134,7 +158,7 @@ static void feed(struct said *s, struct span stream, size_t (*next_piece)(void *
     }
     free(p.args);
     free(buf);
-    free(big);
+    free(big.bytes);
 }
 
 static size_t piece_whole(void *arg) {
@@ -388,11 +412,12 @@ static void add_array(struct stream *s, struct rng *r, bool with_big) {
     char head[32];
     uint64_t argc = rng_below(r, 20) == 0 ? rng_below(r, 300) : 1 + rng_below(r, 6);
     uint64_t big_at = with_big ? rng_below(r, argc + 1) : argc;
+    uint64_t big_too = with_big ? rng_below(r, argc + 1) : argc;
 
     say(&s->bytes, head, (size_t)snprintf(head, sizeof(head), "*%" PRIu64 "\r\n", argc));
     for (uint64_t i = 0; i < argc; i++) {
         size_t len = rng_below(r, UINT64_C(1) << rng_below(r, 10));
-        if (i == big_at)
+        if (i == big_at || i == big_too)
             len = RESP_BIG_MIN - 2 + rng_below(r, RESP_BIG_MIN * 2);
         char *arg = malloc(len + 1);
         cr_assert_not_null(arg);
@@ -501,7 +526,6 @@ Test(resp, big_is_offered_only_while_it_is_not_there) {
     cr_assert_eq(resp_parse(&p, in, at + RESP_BIG_MIN - 1, &usual), RESP_BIG);
     cr_assert_eq(resp_parse(&p, in, at + RESP_BIG_MIN, &usual), RESP_MORE);
     cr_assert_eq(resp_parse(&p, in, at + RESP_BIG_MIN + 2, &usual), RESP_COMMAND);
-    cr_assert_eq(p.big_arg, -1);
     cr_assert_eq(p.args[2].at, at);
     cr_assert_eq(p.args[2].len, RESP_BIG_MIN);
     free(p.args);
@@ -516,18 +540,21 @@ Test(resp, small_arguments_are_never_offered) {
     free(p.args);
 }
 
-Test(resp, one_big_argument_is_offered_per_command) {
+Test(resp, each_big_argument_is_offered) {
     char in[128];
     int head = snprintf(in, sizeof(in), "*3\r\n$1\r\nx\r\n$%d\r\n", RESP_BIG_MIN);
     struct resp_parser p = new_parser();
 
     cr_assert_eq(resp_parse(&p, in, (size_t)head, &usual), RESP_BIG);
+    cr_assert(p.argc == 1 && p.left == 2 && p.big_len == RESP_BIG_MIN);
     resp_big_done(&p);
-    cr_assert_eq(p.big_arg, 1);
     cr_assert_eq(p.args[1].len, RESP_BIG_MIN);
-    int more = snprintf(in + head, sizeof(in) - (size_t)head, "$%d\r\n", RESP_BIG_MIN);
-    cr_assert_eq(resp_parse(&p, in, (size_t)(head + more), &usual), RESP_MORE);
-    cr_assert_eq(p.left, 1);
+    int more = snprintf(in + head, sizeof(in) - (size_t)head, "$%d\r\n", RESP_BIG_MIN + 1);
+    cr_assert_eq(resp_parse(&p, in, (size_t)(head + more), &usual), RESP_BIG);
+    cr_assert(p.argc == 2 && p.left == 1 && p.big_len == RESP_BIG_MIN + 1);
+    resp_big_done(&p);
+    cr_assert_eq(resp_parse(&p, in, (size_t)(head + more), &usual), RESP_COMMAND);
+    cr_assert(p.argc == 3 && p.pos == (uint32_t)(head + more));
     free(p.args);
 }
 
