@@ -1,5 +1,5 @@
-/* resp_bench: nanoseconds per command of the RESP parser, on pipelines as a load generator sends them. One
- * line per case: name, bytes per command, ns per command, best of ROUNDS. */
+/* resp_bench: nanoseconds per command of the RESP parser, on pipelines as a load generator sends
+ * them. One line per case: name, bytes per command, ns per command, best of ROUNDS. */
 #include "anax/resp.h"
 #include "shards/assert.h"
 #include "shards/clock.h"

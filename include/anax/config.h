@@ -1,15 +1,16 @@
 /* config.h: the options: their names, bounds and defaults, and where their values come from.
  *
  * Why         one row declares an option; the command line, the file, CONFIG GET and SET and every
- * error text come from it. Names and syntax are redis.conf's. Threads     any: a struct config is
- * plain values. Once shards have it it is immutable; a change is a copy that replaces it. Ownership
- * the caller's; there is nothing inside to free, so assignment copies it. Limits      texts of
- * CONFIG_TEXT_MAX bytes, files of CONFIG_FILE_BYTES_MAX, CONFIG_FILES_MAX files by `include`,
- * CONFIG_VALUES_MAX values per option. Invariants  (1) every value lies in its bounds. (2) what
- * config_get gives for an option that can be set is taken by config_set_many and means the same.
- * (3) config_set_many changes all or nothing. (4) an error names the option, the value and what is
- * allowed. Source      redis.conf of Redis 7; texts of CONFIG SET errors as redis-server 7.0 gives
- * them.
+ *             error text come from it. Names and syntax are redis.conf's.
+ * Threads     any: a struct config is plain values. Once shards have it it is immutable; a
+ *             change is a copy that replaces it.
+ * Ownership   the caller's; there is nothing inside to free, so assignment copies it.
+ * Limits      texts of CONFIG_TEXT_MAX bytes, files of CONFIG_FILE_BYTES_MAX, CONFIG_FILES_MAX
+ *             files by `include`, CONFIG_VALUES_MAX values per option.
+ * Invariants  (1) every value lies in its bounds. (2) what config_get gives for an option that can
+ *             be set is taken by config_set_many and means the same. (3) config_set_many changes
+ *             all or nothing. (4) an error names the option, the value and what is allowed.
+ * Source      redis.conf of Redis 7; texts of CONFIG SET errors as redis-server 7.0 gives them.
  */
 #ifndef ANAX_CONFIG_H
 #define ANAX_CONFIG_H

@@ -1,12 +1,14 @@
 /* outbuf.h: bytes to be sent, with large values spliced in by reference.
  *
- * Why         replies are built in one growing run of bytes, which costs a bounds check and a copy
- * per reply; a value of OUTBUF_REF_MIN bytes or more is pinned instead of copied. Threads     one
- * at a time; it travels with the message that fills it. Ownership   the bytes are charged to the
- * account that is passed in; references are pins of blobs of the shard named beside each, and go
- * back to that shard. Limits      when memory fails, the buffer turns `failed`, drops what is
- * appended, and its connection is closed by whoever sends it. Invariants  (1) refs are ordered by
- * `at`, each at a position <= len. (2) what was appended before a failure stays whole.
+ * Why         replies are built in one growing run of bytes, which costs a bounds check and a
+ *             copy per reply; a value of OUTBUF_REF_MIN bytes or more is pinned instead of copied.
+ * Threads     one at a time; it travels with the message that fills it.
+ * Ownership   the bytes are charged to the account that is passed in; references are pins of
+ *             blobs of the shard named beside each, and go back to that shard.
+ * Limits      when memory fails, the buffer turns `failed`, drops what is appended, and its
+ *             connection is closed by whoever sends it.
+ * Invariants  (1) refs are ordered by `at`, each at a position <= len. (2) what was appended
+ *             before a failure stays whole.
  */
 #ifndef ANAX_OUTBUF_H
 #define ANAX_OUTBUF_H
@@ -59,11 +61,11 @@ static inline void outbuf_add(struct outbuf *o, const char *p, size_t n) {
 /* outbuf_ref: splices in part of a blob, which it pins. */
 void outbuf_ref(struct outbuf *o, struct blob *b, size_t offset, size_t len, unsigned owner);
 
-/* outbuf_move_ref: takes over a reference that another outbuf held; `origin` is told when it was sent. False:
- * no memory, the reference stays where it was and the buffer has failed. */
+/* outbuf_move_ref: takes over a reference that another outbuf held; `origin` is told when it was
+ * sent. False: no memory, the reference stays where it was and the buffer has failed. */
 bool outbuf_move_ref(struct outbuf *o, const struct outref *ref, void *origin);
-/* outbuf_lend: an empty outbuf uses these bytes, which come from its account. outbuf_take_back: an emptied one
- * gives its bytes back. For who keeps a few for the next. */
+/* outbuf_lend: an empty outbuf uses these bytes, which come from its account. outbuf_take_back: an
+ * emptied one gives its bytes back. For who keeps a few for the next. */
 void outbuf_lend(struct outbuf *o, char *buf, size_t bytes);
 char *outbuf_take_back(struct outbuf *o);
 

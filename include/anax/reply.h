@@ -1,8 +1,8 @@
 /* reply.h: replies in RESP2 or RESP3, appended to an outbuf.
  *
  * Why         handlers say what they mean (a map, a null, a double); the version that the client
- * chose decides the bytes. Source: the RESP specification of redis.io. Cost        one bounds check
- * and one copy each.
+ *             chose decides the bytes. Source: the RESP specification of redis.io.
+ * Cost        one bounds check and one copy each.
  */
 #ifndef ANAX_REPLY_H
 #define ANAX_REPLY_H

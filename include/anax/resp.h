@@ -1,12 +1,13 @@
 /* resp.h: requests out of bytes: RESP arrays and inline commands.
  *
  * Why         pure and resumable: the same function serves a buffer that holds a thousand commands
- * and a command that arrives a byte at a time, without looking at a byte twice. Threads     any;
- * the state is the caller's. Limits      resp_limits. An argument of RESP_BIG_MIN bytes or more
- * that is not there yet is reported, so that the caller can receive it straight into its final
- * place. Invariants  (1) no byte beyond `len` is read. (2) resp_parse of a prefix followed by the
- * rest gives what the whole gives. (3) argument offsets lie within the bytes consumed. Source the
- * RESP specification; limits and texts of errors as in Redis's networking.
+ *             and a command that arrives a byte at a time, without looking at a byte twice.
+ * Threads     any; the state is the caller's.
+ * Limits      resp_limits. An argument of RESP_BIG_MIN bytes or more that is not there yet is
+ *             reported, so that the caller can receive it straight into its final place.
+ * Invariants  (1) no byte beyond `len` is read. (2) resp_parse of a prefix followed by the rest
+ *             gives what the whole gives. (3) argument offsets lie within the bytes consumed.
+ * Source      the RESP specification; limits and texts of errors as in Redis's networking.
  */
 #ifndef ANAX_RESP_H
 #define ANAX_RESP_H
@@ -25,8 +26,8 @@ enum resp_status {
     RESP_COMMAND, /* argv holds a whole command (argc may be 0: an empty line, to be passed over) */
     RESP_MORE,    /* need more bytes */
     RESP_BIG,   /* as RESP_MORE, and the `big_len` bytes + CRLF from pos on are args[argc], a large
-                 * one: the caller may take them out of the stream, or go on collecting them in data.
-                 * It is the last argument if left is 1. */
+                 * one: the caller may take them out of the stream, or go on collecting them in
+                 * data. It is the last argument if left is 1. */
     RESP_NOMEM, /* the argument array could not grow */
     RESP_ERROR, /* *error is the text after "-ERR "; close the connection after replying */
 };

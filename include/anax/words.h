@@ -1,11 +1,13 @@
 /* words.h: words and numbers out of text, by the rules that redis-cli and redis.conf share.
  *
  * Why         inline commands and configuration lines are split alike, so a value that is quoted
- * for the one is quoted for the other. Threads     any; pure. Ownership   words are unescaped in
- * place: the text is written to, never behind a word's own end. Limits      none of its own; one
- * pass over the text. Invariants  (1) nothing outside [from, end) is read or written. (2) words
- * follow one another. Source      the quoting that redis-cli's help describes: "..." with \n \r \t
- * \b \a \xHH and \ before any other character, '...' with \' only; a closing quote ends the word.
+ *             for the one is quoted for the other.
+ * Threads     any; pure.
+ * Ownership   words are unescaped in place: the text is written to, never behind a word's own end.
+ * Limits      none of its own; one pass over the text.
+ * Invariants  (1) nothing outside [from, end) is read or written. (2) words follow one another.
+ * Source      redis-cli's quoting: "..." with \n \r \t \b \a \xHH and \ before any other character,
+ *             '...' with \' only; a closing quote ends the word.
  */
 #ifndef ANAX_WORDS_H
 #define ANAX_WORDS_H

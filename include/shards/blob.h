@@ -1,11 +1,11 @@
 /* blob.h: a large byte string outside its entry, with a count of who needs it.
  *
  * Why         a value of a megabyte is received straight into its blob and sent from it: neither
- *             way copies it. A reply that is still on its way holds a reference, so the value may
- *             be overwritten meanwhile.
+ *             way copies it. A reply that is still on its way holds a reference, so the value
+ *             may be overwritten meanwhile.
  * Threads     the count is plain: only the holder of the owning shard touches it. Another shard
- * that sends a blob gives its reference back by message. Invariants  (1) refs >= 1 while reachable.
- * (2) the bytes of a blob with refs > 1 do not change.
+ *             that sends a blob gives its reference back by message.
+ * Invariants  (1) refs >= 1 while reachable. (2) the bytes of a blob with refs > 1 do not change.
  */
 #ifndef SHARDS_BLOB_H
 #define SHARDS_BLOB_H

@@ -232,8 +232,8 @@ static unsigned shortest_digits(double v, char digits[DOUBLE_DIGITS_MAX], int *e
     char text[DOUBLE_CHARS_MAX];
     unsigned n = 0;
 
-    /* Every double is told apart by 17 digits and many by 15; fewer come out as trailing zeros, except
-     * below the normal range, where a double has fewer digits than that. */
+    /* Every double is told apart by 17 digits and many by 15; fewer come out as trailing zeros,
+     * except below the normal range, where a double has fewer digits than that. */
     for (int precision = v < DBL_MIN ? 1 : 15; precision <= DOUBLE_DIGITS_MAX; precision++) {
         (void)snprintf(text, sizeof(text), "%.*e", precision - 1, v);
         if (strtod(text, NULL) == v)

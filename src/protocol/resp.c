@@ -5,9 +5,10 @@
 
 #include <stdio.h>
 
-/* Two parsers share one state. parse_fast takes the shape that nearly every command has (a header
- * of at most two digits, lengths of at most BULK_DIGITS_FAST) as far as it is there, and leaves what
- * it does not know to parse_array, which knows everything and goes on from any position. */
+/* Two parsers share one state. parse_fast takes the shape that nearly every command has (a
+ * header of at most two digits, lengths of at most BULK_DIGITS_FAST) as far as it is there, and
+ * leaves what it does not know to parse_array, which knows everything and goes on from any
+ * position. */
 
 enum {
     ARGS_FIRST = 1024,         /* a header that claims more gets its room as arguments arrive */

@@ -1,6 +1,6 @@
-/* config_fuzz: whatever a configuration says, it is taken with all values in bounds (so that each is shown
- * and taken again), or refused in one line that is not too long. The first byte chooses between a file and
- * CONFIG SET with names and values line by line. */
+/* config_fuzz: whatever a configuration says, it is taken with all values in bounds (so that
+ * each is shown and taken again), or refused in one line that is not too long. The first byte
+ * chooses between a file and CONFIG SET with names and values line by line. */
 #include "anax/config.h"
 #include "shards/assert.h"
 

@@ -1,5 +1,6 @@
-/* resp_fuzz: a stream in one piece says what it says in pieces, whatever is in it, and nothing is read
- * outside of it. The first bytes of the input choose limits and pieces; the rest is the stream. */
+/* resp_fuzz: a stream in one piece says what it says in pieces, whatever is in it, and nothing is
+ * read outside of it. The first bytes of the input choose limits and pieces; the rest is the
+ * stream. */
 #include "anax/resp.h"
 #include "shards/assert.h"
 #include "shards/rng.h"

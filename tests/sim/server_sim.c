@@ -465,6 +465,35 @@ static void expire(void) {
     settle();
 }
 
+/* expire_many: keys that nobody looks at again are gone a second after their time, in the server's own time. */
+static ON_SHARD void expire_many(void) {
+    enum { MANY = 3000 };
+    struct client *c = &w.client[0];
+    char key[32];
+    for (unsigned i = 0; i < MANY; i++) {
+        begin(5);
+        word("SET");
+        arg(key, (size_t)snprintf(key, sizeof key, "many:%u", i));
+        word("v");
+        word("PX");
+        word("300");
+        expect_text(c, "+OK\r\n");
+        if (i % 500 == 499)
+            flush_request(c);
+    }
+    settle();
+    for (unsigned ms = 0; ms < 1300; ms += 10) {
+        sim_advance(w.net, 10000000);
+        for (unsigned i = 0; i < w.n; i++)
+            (void)turn(i);
+    }
+    for (unsigned i = 0; i < w.n; i++) {
+        const struct table *t = keyspace_peek_table(shards_get(w.shards, i)->keyspace, 0);
+        if (t != NULL && table_expires(t) != 0)
+            fail("keys are still there a second after their time");
+    }
+}
+
 static void world_begin(uint64_t seed) {
     static const unsigned counts[] = {1, 2, 3, 8};
     const char *why;
@@ -567,7 +596,7 @@ static void recover(void) {
         step();
 }
 
-static void run_seed(uint64_t seed) {
+static ON_SHARD void run_seed(uint64_t seed) {
     world_begin(seed);
     for (unsigned i = 0; i < STEPS; i++)
         step();
@@ -575,6 +604,8 @@ static void run_seed(uint64_t seed) {
         recover();
     settle();
     expire();
+    if (seed % 64 == 0)
+        expire_many();
     world_end();
 }
 
@@ -597,6 +628,7 @@ int main(int argc, char **argv) {
     server_register();
     client_register();
     admin_register();
+    shard_claim();
     for (uint64_t seed = first; seed < first + seeds; seed++)
         run_seed(seed);
     (void)printf("%lu reply bytes compared, %lu messages, %lu borrowings\n",

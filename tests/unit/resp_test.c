@@ -35,8 +35,8 @@ static struct resp_parser new_parser(void) {
     return p;
 }
 
-/* Everything that a stream says, as one text: "<3:SET><1:a>" per argument, a line per command, then how it
- * ends. The bytes of an argument are there too, so two streams that say the same have equal texts. */
+/* Everything that a stream says, as one text: "<3:SET><1:a>" for the arguments, a line per command,
+ * then how it ends. Two streams that say the same have equal texts. */
 struct said {
     char *text;
     size_t len, cap;
@@ -103,8 +103,9 @@ static const char *taken_arg(const struct taken *big, uint32_t arg) {
     return NULL;
 }
 
-/* Feeds the stream in pieces of the sizes that next_piece gives, as a connection would: unparsed bytes stay,
- * parsing goes on where it stopped. With take_big, large arguments are taken out of the stream. */
+/* Feeds the stream in pieces of the sizes that next_piece gives, as a connection would: unparsed
+ * bytes stay, parsing goes on where it stopped. With take_big, large arguments are taken out of
+ * the stream. */
 static void feed(struct said *s, struct span stream, size_t (*next_piece)(void *), void *arg,
                  const struct resp_limits *limits, bool take_big) {
     struct resp_parser p = new_parser();
