@@ -1,8 +1,6 @@
-/* config_impl.h: the table of options, between the file that declares it and the one that reads
- * words.
+/* config_impl.h: the table of options, between the file that declares it and the one that reads it.
  *
- * Why         config.c knows values (bounds, kinds, texts); config_parse.c knows where words come
- * from.
+ * Why         config.c knows values: bounds, kinds, texts; config_parse.c where words come from.
  */
 #ifndef ANAX_CONFIG_IMPL_H
 #define ANAX_CONFIG_IMPL_H

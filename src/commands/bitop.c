@@ -3,6 +3,7 @@
  * The sources are folded into the result one after the other, so that no more than one of them has
  * to be looked at a time. DIFF, DIFF1 and ANDOR set the first source against the OR of the others.
  */
+#include "shards/assert.h"
 #include "str_entry_impl.h"
 
 enum op { OP_AND, OP_OR, OP_XOR, OP_NOT, OP_DIFF, OP_DIFF1, OP_ANDOR, OP_ONE, OPS };
@@ -137,6 +138,7 @@ static ON_SHARD bool combine_large(struct ctx *c, enum op op, size_t len) {
 }
 
 static ON_SHARD bool combine_small(struct ctx *c, enum op op, size_t len) {
+    ASSERT(len <= ENTRY_INLINE_MAX);
     uint8_t result[ENTRY_INLINE_MAX], twice[ENTRY_INLINE_MAX];
     memset(twice, 0, len);
     combine(c, op, result, twice, len);

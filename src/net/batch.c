@@ -192,8 +192,7 @@ static void run_error(struct ctx *c, const struct op *op) {
         reply_error(r, "NOAUTH Authentication required.");
         break;
     case OP_CROSS:
-        reply_error(r, "CROSSSLOT Keys in request don't hash to the same shard; give them a common "
-                       "{hashtag}");
+        reply_error(r, ERR_CROSS_SHARD);
         break;
     case OP_NOTHING:
         (void)op->cmd->route(c);

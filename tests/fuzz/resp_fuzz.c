@@ -133,6 +133,9 @@ static struct said run_stream(const char *stream, size_t len, const struct resp_
     struct run r = {.parser = {.grow = grow}, .said = {.end = RESP_MORE}};
     size_t fed = 0;
 
+    /* Without room for arguments the fast path would not be taken. */
+    bool has_room = grow(&r.parser, 16);
+    ASSERT(has_room);
     resp_reset(&r.parser);
     while (fed < len && r.said.end == RESP_MORE) {
         size_t n = len - fed;

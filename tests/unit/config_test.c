@@ -462,6 +462,50 @@ Test(config, files_that_include_one_another_end, .timeout = 20) {
     remove_dir((const char *const[]){"a.conf", "b.conf", NULL});
 }
 
+Test(config, files_included_too_deep) {
+    enum { CHAIN = CONFIG_INCLUDE_DEPTH_MAX + 1 };
+    static char names[CHAIN + 1][32];
+    const char *list[CHAIN + 1] = {NULL};
+    struct config c;
+    struct config_error e = {""};
+
+    make_dir();
+    for (int i = 0; i < CHAIN; i++) {
+        char text[64];
+        (void)snprintf(names[i], sizeof(names[i]), "%d.conf", i);
+        if (i + 1 < CHAIN)
+            (void)snprintf(text, sizeof(text), "include %d.conf\n", i + 1);
+        else
+            (void)strcpy(text, "port 5\n");
+        write_file(names[i], text);
+        list[i] = names[i];
+    }
+    cr_assert(parse_args(&c, "1.conf", &e), "%s", e.text);
+    cr_assert_eq(c.port, 5);
+    cr_assert_not(parse_args(&c, "0.conf", &e));
+    cr_assert_str_eq(e.text, "15.conf:1: too many files include one another");
+    remove_dir(list);
+}
+
+Test(config, files_included_too_many) {
+    static char text[CONFIG_FILES_MAX * 20];
+    struct config c;
+    struct config_error e = {""};
+    size_t len = 0;
+
+    make_dir();
+    write_file("b.conf", "port 5\n");
+    for (int i = 1; i < CONFIG_FILES_MAX; i++)
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "include b.conf\n");
+    write_file("a.conf", text);
+    cr_assert(parse_args(&c, "a.conf", &e), "%s", e.text);
+    (void)snprintf(text + len, sizeof(text) - len, "include b.conf\n");
+    write_file("a.conf", text);
+    cr_assert_not(parse_args(&c, "a.conf", &e));
+    cr_assert_str_eq(e.text, "a.conf:256: too many files include one another");
+    remove_dir((const char *const[]){"a.conf", "b.conf", NULL});
+}
+
 Test(config, a_huge_file_is_refused) {
     static char text[CONFIG_FILE_BYTES_MAX + 2];
     struct config c;

@@ -161,3 +161,66 @@ Test(outbuf, size_that_cannot_be_turns_failed) {
     cr_assert(o.failed);
     outbuf_deinit(&o);
 }
+
+Test(outbuf, move_ref_takes_the_pin_over) {
+    struct mem m = {0};
+    struct outbuf from, to;
+    struct blob *b = make_blob(&m, 100);
+    int origin;
+
+    outbuf_init(&from, &m);
+    outbuf_init(&to, &m);
+    outbuf_ref(&from, b, 10, 50, 7);
+    outbuf_add(&to, "abc", 3);
+    cr_assert(outbuf_move_ref(&to, &from.refs[0], &origin));
+    from.ref_count = 0;
+    cr_assert_eq(b->refs, 2);
+    cr_assert(to.refs[0].at == 3 && to.refs[0].offset == 10 && to.refs[0].len == 50);
+    cr_assert(to.refs[0].owner == 7 && to.refs[0].origin == &origin && to.ref_bytes == 50);
+    give_back(&to);
+    outbuf_deinit(&from);
+    outbuf_deinit(&to);
+    blob_unpin(&m, b);
+    cr_assert_eq(m.used_bytes, 0);
+}
+
+Test(outbuf, inv2_failed_move_leaves_the_ref_where_it_was) {
+    struct mem m = {0};
+    struct outbuf from, to;
+    struct blob *b = make_blob(&m, 100);
+
+    outbuf_init(&from, &m);
+    outbuf_init(&to, &m);
+    outbuf_ref(&from, b, 0, 100, 0);
+    outbuf_add(&to, "abc", 3);
+    m.fail_in = 1;
+    cr_assert_not(outbuf_move_ref(&to, &from.refs[0], NULL));
+    cr_assert(to.failed && to.ref_count == 0 && to.ref_bytes == 0);
+    outbuf_add(&to, "d", 1);
+    cr_assert_eq(to.len, 3);
+    cr_assert_not(outbuf_move_ref(&to, &from.refs[0], NULL));
+    cr_assert_eq(b->refs, 2);
+    give_back(&from);
+    outbuf_deinit(&from);
+    outbuf_deinit(&to);
+    blob_unpin(&m, b);
+    cr_assert_eq(m.used_bytes, 0);
+}
+
+Test(outbuf, lent_bytes_are_used_grow_and_come_back) {
+    struct mem m = {0};
+    struct outbuf o;
+    char *lent = mem_alloc(&m, 512);
+
+    outbuf_init(&o, &m);
+    outbuf_lend(&o, lent, 512);
+    outbuf_add(&o, "abc", 3);
+    cr_assert_eq(o.buf, lent);
+    o.len = 0;
+    cr_assert_eq(outbuf_take_back(&o), lent);
+    cr_assert_null(o.buf);
+    outbuf_lend(&o, lent, 512);
+    cr_assert(outbuf_grow(&o, 10000));
+    outbuf_deinit(&o);
+    cr_assert_eq(m.used_bytes, 0);
+}

@@ -35,6 +35,14 @@ static struct resp_parser new_parser(void) {
     return p;
 }
 
+/* A parser that has seen commands before; without room for arguments the fast path is not taken. */
+static struct resp_parser used_parser(void) {
+    struct resp_parser p = new_parser();
+
+    cr_assert(grow(&p, 16));
+    return p;
+}
+
 /* Everything that a stream says, as one text: "<3:SET><1:a>" for the arguments, a line per command,
  * then how it ends. Two streams that say the same have equal texts. */
 struct said {
@@ -108,7 +116,7 @@ static const char *taken_arg(const struct taken *big, uint32_t arg) {
  * the stream. */
 static void feed(struct said *s, struct span stream, size_t (*next_piece)(void *), void *arg,
                  const struct resp_limits *limits, bool take_big) {
-    struct resp_parser p = new_parser();
+    struct resp_parser p = used_parser();
     char *buf = malloc(stream.len + 1);
     struct taken big = {.bytes = malloc(stream.len + 1)};
     size_t fed = 0, begin = 0, end = 0;
@@ -198,6 +206,11 @@ static void expect_said(const struct parse_case *cases, size_t n,
         say(&s, "", 0);
         feed(&s, cases[i].in, piece_whole, NULL, limits, false);
         cr_assert_str_eq(s.text, cases[i].said, "case %zu, %s: got %s", i, cases[i].in.ptr, s.text);
+        s.len = 0;
+        size_t one = 1; /* so that the fast path has nothing to take */
+        say(&s, "", 0);
+        feed(&s, cases[i].in, piece_fixed, &one, limits, false);
+        cr_assert_str_eq(s.text, cases[i].said, "case %zu in bytes: got %s", i, s.text);
         free(s.text);
     }
 }
@@ -348,6 +361,22 @@ Test(resp, endless_lines_are_errors) {
     }
 }
 
+Test(resp, no_byte_of_a_line_is_looked_at_twice) {
+    static const char *const lines[] = {"*1111111111", "*1\r\n$111111", "PING aaaaaaa"};
+
+    for (size_t i = 0; i < COUNT_OF(lines); i++) {
+        struct resp_parser p = used_parser();
+        char in[32];
+        (void)strcpy(in, lines[i]);
+        for (size_t len = 1; len <= strlen(in); len++) {
+            cr_assert_eq(resp_parse(&p, in, len, &usual), RESP_MORE);
+            if (in[len - 1] != '\r')
+                cr_assert_eq(p.pos + p.scanned, len, "%s at %zu", in, len);
+        }
+        free(p.args);
+    }
+}
+
 Test(resp, no_memory_for_arguments) {
     char array[] = "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n", line[] = "a b c\r\n";
     struct resp_parser p = new_parser();
@@ -375,7 +404,7 @@ Test(resp, inv1_no_byte_beyond_len_is_read) {
     for (size_t i = 0; i < COUNT_OF(forms); i++) {
         for (size_t len = 0; len <= forms[i].in.len; len++) {
             char *at = map + page - len;
-            struct resp_parser p = new_parser();
+            struct resp_parser p = used_parser();
             memcpy(at, forms[i].in.ptr, len);
             enum resp_status status = resp_parse(&p, at, len, &usual);
             cr_assert_leq(p.pos, len);
