@@ -1,11 +1,12 @@
 /* command.h: how commands are declared, found and called.
  *
  * Why         a row beside its handler is all that adds a command: arity, keys, flags, ACL category
- * and documentation come from it. Handlers are pure of transport: they read argv and the keyspace
- * of the shard that they run on, and write a reply. Threads     run and each: the holder of the
- * shard in ctx. Rows are immutable after registration. Limits      names up to COMMAND_NAME_MAX
- * bytes. Invariants  (1) run is called with an argc that fits arity, on the shard that owns the
- * keys. (2) exactly one reply per call.
+ *             and documentation come from it. Handlers are pure of transport: they read argv and the
+ *             keyspace of the shard that they run on, and write a reply.
+ * Threads     run and each: the holder of the shard in ctx. Rows are immutable after registration.
+ * Limits      names up to COMMAND_NAME_MAX bytes.
+ * Invariants  (1) run is called with an argc that fits arity, on the shard that owns the keys.
+ *             (2) exactly one reply per call.
  */
 #ifndef ANAX_COMMAND_H
 #define ANAX_COMMAND_H

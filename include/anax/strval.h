@@ -1,11 +1,10 @@
 /* strval.h: what a string value is: its number, its text, room to grow in.
  *
  * Why         the same bytes are a counter, a text and a bitmap; how they are kept follows Redis's
- *             OBJECT ENCODING, so that clients that look at it see what they know. Pure: no entries
- * here. Source      Redis's documented behaviour: an integer is a canonical signed 64-bit decimal
- * ("01", "+1" and
- *             "-0" are text); INCRBYFLOAT prints up to 17 decimals without trailing zeros.
+ *             OBJECT ENCODING, so that clients that look at it see what they know. Pure: no entries.
  * Limits      strval_grow over-allocates by at most STRVAL_SLACK_MAX bytes.
+ * Source      Redis's documented behaviour: an integer is a canonical signed 64-bit decimal ("01",
+ *             "+1" and "-0" are text); INCRBYFLOAT prints up to 17 decimals, no trailing zeros.
  */
 #ifndef ANAX_STRVAL_H
 #define ANAX_STRVAL_H

@@ -1,12 +1,12 @@
-/* shard.h: a shard owns one of everything: a loop, a keyspace, an account of memory, a port of the
- * bus.
+/* shard.h: a shard owns one of everything: loop, keyspace, account of memory, port of the bus.
  *
  * Why         threads share nothing; what one shard wants of another goes by message. A shard whose
  *             thread sleeps is lent: the thread that has a message for it runs it in place.
  * Threads     `struct shard` is touched by its holder. The owner thread holds it while awake.
  *             owner-only: shard->loop (except stream_send and loop_wake).
- * Ownership   shards_create makes all of them, shards_destroy frees them; between them run and
- * stop. Limits      SHARDS_MAX shards. A turn kicks each other shard at most SHARD_KICKS_MAX times.
+ * Ownership   shards_create makes all of them, shards_destroy frees them; between them run and stop.
+ * Limits      SHARDS_MAX shards. A turn kicks each other shard at most SHARD_KICKS_MAX times, then
+ *             its owner is woken. Stopping waits SHARD_STOP_MS_MAX for answers.
  * Invariants  (1) messages between two shards keep their order, backlog included.
  *             (2) what runs on a borrowed shard and needs the owner's loop is left in a list by the
  *             layer above, which then calls shard_need_owner.

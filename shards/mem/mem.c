@@ -12,7 +12,7 @@
 /* Read by jemalloc before main. Dirty pages go back to the kernel after a second, by a thread of
  * jemalloc's own rather than inside somebody's free; few arenas keep an idle process small, and
  * shards rarely meet in one because their thread caches stand before it. */
-const char *malloc_conf = "background_thread:true,max_background_threads:1,narenas:4,"
+const char *malloc_conf = "background_thread:true,max_background_threads:1,"
                           "dirty_decay_ms:1000,muzzy_decay_ms:0";
 #endif
 

@@ -243,6 +243,7 @@ static unsigned shortest_digits(double v, char digits[DOUBLE_DIGITS_MAX], int *e
     for (; *c != 'e'; c++)
         if (*c != '.')
             digits[n++] = *c;
+    ASSERT(n > 0);
     *exponent = (int)strtol(c + 1, NULL, 10) - (int)n + 1;
     while (n > 1 && digits[n - 1] == '0') {
         n--;

@@ -80,11 +80,12 @@ struct conn {
     struct sim_client *sim_peer;
     bool started;
     size_t received; /* bytes, all of the pattern */
-    size_t data_calls, direct_bytes, writable_calls, end_calls, released_calls;
+    size_t data_calls, direct_bytes, direct_largest, writable_calls, end_calls, released_calls;
     int end_error;
     size_t sent;   /* by the peer */
     size_t offset; /* of the pattern */
-    bool close_on_data, close_on_end, close_on_writable, close_on_direct, pause_on_data;
+    bool close_on_data, close_on_end, close_on_writable, close_on_direct, pause_on_data,
+        pause_on_direct;
     bool retain;
     size_t direct_at, direct_want; /* after so many bytes, so many in place */
     char *direct_dst;
@@ -141,6 +142,9 @@ static void on_direct(struct stream *s, size_t n) {
     cr_assert_eq(c->released_calls, 0);
     check(c, c->direct_dst + c->direct_bytes, n);
     c->direct_bytes += n;
+    c->direct_largest = n > c->direct_largest ? n : c->direct_largest;
+    if (c->pause_on_direct)
+        stream_pause(c->w->loop, s);
     if (c->close_on_direct)
         stream_close(c->w->loop, s);
 }
@@ -224,6 +228,11 @@ static unsigned step(struct world *w) {
         cr_assert_lt(spins_, SPINS_MAX, "never: " #cond);                                          \
         (void)step(w);                                                                             \
     }
+
+/* The same, but the loop may sleep as long as it likes: it hangs when nothing wakes it. */
+#define UNTIL_WOKEN(w, cond)                                                                       \
+    while (!(cond))                                                                                \
+    (void)loop_poll((w)->loop, UINT64_MAX, NULL)
 
 /* Enough turns for whatever was on its way to come; none of it is waited for. */
 static void settle(struct world *w) {
@@ -434,6 +443,7 @@ EVERY_VARIANT(inv2_in_place_with_bytes_already_received) {
     peer_send_all(c, TOTAL, 60000); /* far more than one buffer is on its way when it begins */
     UNTIL(w, c->received == TOTAL);
     cr_assert_eq(c->direct_bytes, DIRECT);
+    cr_assert_gt(c->direct_largest, LOOP_BUF_BYTES, "straight from the socket");
     size_t calls = c->data_calls;
     peer_send_all(c, TOTAL + 10, 10);
     UNTIL(w, c->received == TOTAL + 10);
@@ -456,29 +466,61 @@ EVERY_VARIANT(inv2_in_place_ends_within_a_buffer) {
     teardown(w);
 }
 
-EVERY_VARIANT(inv2_all_buffers_retained_then_given_back) {
-    struct world *w = setup(v);
-    struct conn *c = connect_one(w), *other = connect_one(w);
+/* Byte by byte, until so many buffers are retained. */
+static void retain_buffers(struct conn *c, unsigned count) {
+    struct world *w = c->w;
     c->retain = true;
-    while (w->retained_count < LOOP_BUFS_MAX) {
+    while (w->retained_count < count) {
         unsigned before = w->retained_count;
         (void)peer_send(c, 1);
         UNTIL(w, w->retained_count > before);
     }
+}
+
+EVERY_VARIANT(inv2_all_buffers_retained_then_given_back) {
+    struct world *w = setup(v);
+    struct conn *c = connect_one(w), *other = connect_one(w);
+    retain_buffers(c, LOOP_BUFS_MAX);
     (void)peer_send(c, 10);
     (void)peer_send(other, 20000);
     settle(w);
     cr_assert_eq(w->retained_count, LOOP_BUFS_MAX);
     cr_assert_eq(c->received, LOOP_BUFS_MAX);
     cr_assert_eq(other->received, 0);
+    cr_assert_eq(loop_poll(w->loop, 1000000, NULL), 0, "it sleeps meanwhile");
     c->retain = false;
     buf_release(w->retained[--w->retained_count]);
-    UNTIL(w, c->received == LOOP_BUFS_MAX + 10 && other->received == 20000);
+    UNTIL_WOKEN(w, c->received == LOOP_BUFS_MAX + 10 && other->received == 20000);
     /* What was retained has not been written over. */
     for (unsigned i = 0; i < w->retained_count; i++) {
         cr_assert_eq(w->retained[i]->len, 1);
         cr_assert_eq(w->retained[i]->data[0], pattern(i));
     }
+    teardown(w);
+}
+
+static bool release_one(void *arg) {
+    struct world *w = arg;
+    if (w->retained_count == LOOP_BUFS_MAX)
+        buf_release(w->retained[--w->retained_count]);
+    return true;
+}
+
+static void do_nothing(void *arg) {
+    (void)arg;
+}
+
+/* What a borrower of the shard does, while the owner is on its way to sleep. */
+EVERY_VARIANT(inv2_a_buffer_given_back_while_asleep_wakes_the_starved) {
+    struct world *w = setup(v);
+    struct conn *c = connect_one(w);
+    retain_buffers(c, LOOP_BUFS_MAX);
+    c->retain = false;
+    (void)peer_send(c, 10);
+    settle(w);
+    const struct loop_hooks hooks = {.sleeping = release_one, .awake = do_nothing, .arg = w};
+    while (c->received < LOOP_BUFS_MAX + 10)
+        (void)loop_poll(w->loop, UINT64_MAX, &hooks);
     teardown(w);
 }
 
@@ -506,12 +548,7 @@ EVERY_VARIANT(limits_pool_grows_and_shrinks) {
     struct world *w = setup(v);
     struct conn *c = connect_one(w);
     int64_t idle_bytes = w->mem.used_bytes;
-    c->retain = true;
-    while (w->retained_count < 300) {
-        unsigned before = w->retained_count;
-        (void)peer_send(c, 1);
-        UNTIL(w, w->retained_count > before);
-    }
+    retain_buffers(c, 300);
     cr_assert_gt(w->mem.used_bytes, idle_bytes + 256 * LOOP_BUF_BYTES);
     while (w->retained_count > 0)
         buf_release(w->retained[--w->retained_count]);
@@ -571,16 +608,38 @@ EVERY_VARIANT(inv3_pause_and_resume_within_a_turn) {
 EVERY_VARIANT(inv3_long_pause_takes_no_buffer_from_others) {
     struct world *w = setup(v);
     enum { PAUSED = 40 };
-    for (int i = 0; i < PAUSED; i++) {
+    retain_buffers(connect_one(w), LOOP_BUFS_MAX - 8);
+    for (int i = 1; i <= PAUSED; i++) {
         struct conn *c = connect_one(w);
         c->pause_on_data = true;
         (void)peer_send(c, 40000);
     }
-    for (int i = 0; i < PAUSED; i++)
+    for (int i = 1; i <= PAUSED; i++)
         UNTIL(w, w->conns[i].data_calls == 1);
     struct conn *c = connect_one(w);
     peer_send_all(c, 1000000, 50000);
     UNTIL(w, c->received == 1000000);
+    teardown(w);
+}
+
+EVERY_VARIANT(inv3_paused_within_held_bytes_that_go_in_place) {
+    struct world *w = setup(v);
+    static char dst[100];
+    struct conn *c = connect_one(w);
+    c->pause_on_data = true;
+    (void)peer_send(c, 100000);
+    UNTIL(w, c->data_calls == 1);
+    settle(w);
+    c->pause_on_direct = true;
+    c->direct_dst = dst;
+    stream_direct(w->loop, &c->stream, dst, sizeof(dst));
+    stream_resume(w->loop, &c->stream);
+    UNTIL(w, c->direct_bytes == sizeof(dst));
+    settle(w);
+    cr_assert_eq(c->data_calls, 1);
+    c->pause_on_data = false;
+    stream_resume(w->loop, &c->stream);
+    UNTIL(w, c->received == c->sent);
     teardown(w);
 }
 
@@ -653,12 +712,7 @@ EVERY_VARIANT(faults_every_allocation_fails_once) {
 EVERY_VARIANT(faults_no_memory_to_grow_starves_but_recovers) {
     struct world *w = setup(v);
     struct conn *c = connect_one(w);
-    c->retain = true;
-    while (w->retained_count < LOOP_BUFS_MIN) {
-        unsigned before = w->retained_count;
-        (void)peer_send(c, 1);
-        UNTIL(w, w->retained_count > before);
-    }
+    retain_buffers(c, LOOP_BUFS_MIN);
     (void)peer_send(c, 1);
     for (int i = 0; i < 5; i++) {
         w->mem.fail_in = 1;
@@ -712,6 +766,9 @@ EVERY_VARIANT(limits_out_of_descriptors_pauses_the_listener) {
 EVERY_VARIANT(listener_stop_frees_the_port_at_once) {
     struct world *w = setup(v);
     settle(w);
+    struct conn late = {.w = w}; /* the kernel has accepted it, on_accept will not come */
+    if (w->net == NULL)
+        late.peer = connect_real(w->port);
     listener_stop(w->loop, &w->listener);
     memset(&w->listener, 0x55, sizeof(w->listener)); /* it is ours again */
     if (w->net != NULL) {
@@ -722,6 +779,7 @@ EVERY_VARIANT(listener_stop_frees_the_port_at_once) {
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         cr_assert_neq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
         cr_assert_eq(close(fd), 0);
+        UNTIL(w, peer_read(&late, scratch, 1) == -1);
     }
     settle(w);
     w->listener = (struct listener){0};

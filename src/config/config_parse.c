@@ -280,7 +280,7 @@ static bool parse_option(struct source *s, int argc, char *const *argv, int *at)
 
     if (len >= sizeof(text))
         return fail(s, "an option is longer than 4095 bytes");
-    memcpy(text, option, len);
+    memcpy(text, option, len + 1);
     /* "--port 6380" may be one argument. */
     if (!split_values(s, text, text + len, words, &count))
         return false;
