@@ -195,6 +195,7 @@ static void run_error(struct ctx *c, const struct op *op) {
         reply_error(r, ERR_CROSS_SHARD);
         break;
     case OP_NOTHING:
+        ASSERT(op->cmd != NULL);
         (void)op->cmd->route(c);
         break;
     case OP_PROTOCOL:

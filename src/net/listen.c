@@ -171,7 +171,7 @@ enum err listen_start(struct net *n) {
     struct net_shared *shared = n->shared;
     for (unsigned i = 0; i < shared->listen_count; i++) {
         struct listener *l = &n->listeners[n->listener_count];
-        struct sockaddr_storage sa;
+        struct sockaddr_storage sa = {0};
         socklen_t len = sizeof sa;
         l->on_accept = on_accept;
         l->arg = n;
