@@ -100,8 +100,12 @@ static bool fit(const struct field_op *f, __int128 *v) {
     __int128 max = ((__int128)1 << magnitude) - 1, min = f->is_signed ? -max - 1 : 0;
     if (*v >= min && *v <= max)
         return true;
+    /* Redis takes a SET so far below the least value that max - v leaves 64 bits for one above the
+     * greatest. Replicas and dumps would tell the two apart, so we do as it does. */
+    bool above =
+        *v > max || (f->op == OP_SET && f->is_signed && f->bits < 64 && max - *v > INT64_MAX);
     if (f->overflow == OVERFLOW_SAT)
-        *v = *v > max ? max : min;
+        *v = above ? max : min;
     else
         *v = as_field(f, (uint64_t)*v);
     return f->overflow != OVERFLOW_FAIL;

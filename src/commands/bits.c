@@ -81,7 +81,7 @@ bool bits_offset(struct ctx *c, uint32_t i, unsigned field, uint64_t *offset) {
         text = (struct span){text.ptr + 1, text.len - 1};
     if (!strval_parse_int(text, &at) ||
         (fields && __builtin_mul_overflow(at, (int64_t)field, &at)) || at < 0 ||
-        at / 8 >= STRING_BYTES_MAX) {
+        (uint64_t)at / 8 >= ctx_string_max(c)) {
         reply_error(&c->reply, "ERR bit offset is not an integer or out of range");
         return false;
     }

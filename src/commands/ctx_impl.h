@@ -3,11 +3,16 @@
 #define CTX_IMPL_H
 
 #include "anax/command.h"
+#include "anax/instance.h"
 #include "anax/strval.h"
 
-/* Strings and bits end where a bulk string could no longer carry them (proto-max-bulk-len's
- * default). */
-#define STRING_BYTES_MAX (512LL * 1024 * 1024)
+/* What LCS may spend on its table. */
+#define LCS_BYTES_MAX (512LL * 1024 * 1024)
+
+/* ctx_string_max: strings end where a bulk string could no longer carry them: proto-max-bulk-len. */
+static inline uint64_t ctx_string_max(const struct ctx *c) {
+    return (uint64_t)instance_of(c->shard)->config->bulk_bytes_max;
+}
 
 /* An entry keeps 23 bits of the second of its last access; they wrap after 97 days. */
 enum { ACCESS_BITS = 23, ACCESS_MASK = (1 << ACCESS_BITS) - 1 };

@@ -15,8 +15,7 @@ static bool parse_conditions(struct ctx *c, unsigned *conditions) {
         } else if (span_is(c->argv[i], "LT")) {
             *conditions |= IF_LESS;
         } else {
-            size_t len = c->argv[i].len;
-            reply_errorf(&c->reply, "ERR Unsupported option %.*s", len < 128 ? (int)len : 128,
+            reply_errorf(&c->reply, "ERR Unsupported option %.*s", (int)c->argv[i].len,
                          c->argv[i].ptr);
             return false;
         }

@@ -130,7 +130,7 @@ static void reply_text(struct ctx *c, const struct lcs *l) {
 static void compare(struct ctx *c, struct lcs *l) {
     struct mem *m = keyspace_mem(c->keyspace);
     if (__builtin_mul_overflow((l->a.len + 1) * sizeof(*l->cells), l->b.len + 1, &l->cells_bytes) ||
-        l->cells_bytes > STRING_BYTES_MAX) {
+        l->cells_bytes > LCS_BYTES_MAX) {
         reply_error(&c->reply, "ERR Insufficient memory, transient memory for LCS exceeds "
                                "proto-max-bulk-len");
         return;

@@ -3,7 +3,8 @@
 
 /* fits: false, with Redis's error, when a string would become longer than a bulk string may be. */
 static bool fits(struct ctx *c, uint64_t from, uint64_t len) {
-    if (from <= STRING_BYTES_MAX && len <= STRING_BYTES_MAX && from + len <= STRING_BYTES_MAX)
+    uint64_t most = ctx_string_max(c);
+    if (from <= most && len <= most && from + len <= most)
         return true;
     reply_error(&c->reply, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
     return false;

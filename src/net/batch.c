@@ -136,6 +136,7 @@ struct op *batch_room(struct batch *b, uint32_t argc) {
     struct op *op = &b->ops[b->op_count++];
     op->argv = b->args + b->args_len;
     op->argc = argc;
+    op->db = b->conn->session.db;
     op->hash = 0;
     b->args_len += argc;
     return op;

@@ -3,6 +3,7 @@
 #include "anax/words.h"
 #include "net_impl.h"
 #include <arpa/inet.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -163,6 +164,11 @@ static void select_run(struct ctx *c) {
     int64_t db;
     if (!words_int(c->argv[1], &db)) {
         reply_error(&c->reply, ERR_NOT_INT);
+        return;
+    }
+    if (db < INT_MIN || db > INT_MAX) {
+        reply_errorf(&c->reply, "ERR value is out of range, value must between %d and %d", INT_MIN,
+                     INT_MAX);
         return;
     }
     if (db < 0 || db >= (int64_t)keyspace_databases(c->keyspace)) {

@@ -170,14 +170,16 @@ void conn_owner_work(struct net *n) {
     }
 }
 
-void conn_check_timeouts(struct net *n) {
+/* conn_check_all: a soft limit runs out, and a client is idle, without anything happening to it. */
+void conn_check_all(struct net *n) {
     int64_t timeout_s = n->instance->config->timeout_s;
     uint64_t now = n->shard->now_ns;
-    if (timeout_s <= 0)
-        return;
     for (struct list *l = n->conns.next; l != &n->conns; l = l->next) {
         struct conn *c = CONTAINER_OF(l, struct conn, link);
-        if (now - c->active_ns > (uint64_t)timeout_s * 1000000000ULL && c->batches == 0) {
+        if (c->want_write)
+            output_check_limit(c);
+        if (timeout_s > 0 && now > c->active_ns + (uint64_t)timeout_s * 1000000000ULL &&
+            c->batches == 0) {
             LOGV("client %lu: closed, idle for too long", (unsigned long)c->session.id);
             conn_break(c);
         }
@@ -203,7 +205,7 @@ static void tick(struct timer *t) {
         mem_release_idle();
     if (now >= n->next_second_ns) {
         n->next_second_ns = now + 1000000000ULL;
-        conn_check_timeouts(n);
+        conn_check_all(n);
     }
     net_tick_set(n, more || freeing ? now : now + NET_TICK_MS * 1000000ULL);
 }

@@ -86,6 +86,18 @@ static void resolve(const struct conn *c, struct op *op) {
         op->kind = OP_NOAUTH;
 }
 
+/* A browser that was tricked into talking to us (cross-protocol scripting) sends these lines; nothing of
+ * what follows must run. */
+static bool is_http(struct conn *c, const struct op *op) {
+    if (likely(op->kind != OP_UNKNOWN) || op->cmd != NULL ||
+        (!span_is(op->argv[0], "post") && !span_is(op->argv[0], "host:")))
+        return false;
+    LOGW("client %lu: closed, it speaks HTTP: somebody may be attacking through a browser",
+         (unsigned long)c->session.id);
+    conn_break(c);
+    return true;
+}
+
 /* route: which shard the keys lie on; the hash of the first one travels with the command. */
 static ON_SHARD void route(struct conn *c, struct op *op) {
     struct shard *here = c->net->shard;
@@ -173,9 +185,12 @@ static ON_SHARD void command(struct source *s, const struct resp_parser *p, cons
     struct op *op = add_op(s, p, data);
     if (op == NULL)
         return;
-    op->db = c->session.db;
     op->shard = c->net->shard->id;
     resolve(c, op);
+    if (unlikely(is_http(c, op))) {
+        s->batch->op_count--;
+        return;
+    }
     uint32_t flags = op->cmd != NULL && op->kind == OP_RUN ? op->cmd->flags : 0;
     if (unlikely(flags & CMD_FANOUT)) {
         if (s->batch->op_count > 1) {
@@ -185,7 +200,6 @@ static ON_SHARD void command(struct source *s, const struct resp_parser *p, cons
             flush_batch(s);
             if ((op = add_op(s, p, data)) == NULL)
                 return;
-            op->db = c->session.db;
             resolve(c, op);
         }
         s->batch->fanout = true;

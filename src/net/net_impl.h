@@ -189,7 +189,7 @@ void conn_owner_work(struct net *n) ON_SHARD;
 void conn_break(struct conn *c);
 /* conn_settle: closes and frees what has come to its end. Owner only. */
 void conn_settle(struct conn *c) ON_SHARD;
-void conn_check_timeouts(struct net *n) ON_SHARD;
+void conn_check_all(struct net *n) ON_SHARD;
 void net_tick_set(struct net *n, uint64_t due_ns);
 
 /* --- input.c --- */
@@ -221,6 +221,8 @@ void part_ref_sent(struct part *p) ON_SHARD;
 void output_begin(struct conn *c);
 /* output_flush: sends what there is. */
 void output_flush(struct conn *c) ON_SHARD;
+/* output_check_limit: breaks the connection when its client-output-buffer-limit is reached. */
+void output_check_limit(struct conn *c);
 void output_drop(struct conn *c) ON_SHARD;
 size_t output_bytes(const struct conn *c);
 

@@ -113,6 +113,14 @@ static bool over_limit(struct conn *c) {
     return now - c->soft_limit_since_ns > (uint64_t)limit->soft_s * 1000000000ULL;
 }
 
+void output_check_limit(struct conn *c) {
+    if (c->broken || !over_limit(c))
+        return;
+    c->net->stats.output_limit++;
+    LOGW("client %lu: closed, its output buffer limit is reached", (unsigned long)c->session.id);
+    conn_break(c);
+}
+
 /* compact: a reader that keeps up slowly must not make the buffer grow for ever. */
 static void compact(struct conn *c) {
     if (c->out_sent < c->out.len / 2 || c->out_sent < NET_SPARE_BYTES)
@@ -158,12 +166,6 @@ void output_flush(struct conn *c) {
         release_buffer(c);
         return;
     }
-    if (over_limit(c)) {
-        n->stats.output_limit++;
-        LOGW("client %lu: closed, its output buffer limit is reached",
-             (unsigned long)c->session.id);
-        conn_break(c);
-        return;
-    }
+    output_check_limit(c);
     compact(c);
 }

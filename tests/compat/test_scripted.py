@@ -152,7 +152,7 @@ def test_connection_state(anax2, redis, proto):
         "CONFIG SET timeout", "CONFIG SET timeout 0", "CONFIG SET tcp-keepalive 300",
         "OBJECT NOSUCH k", "OBJECT", "OBJECT ENCODING", "OBJECT ENCODING missing", "OBJECT FREQ missing",
         "CLIENT", "CLIENT NOSUCH", "CLIENT SETNAME", "CLIENT ID x", "COMMAND NOSUCH", "CONFIG",
-        "FLUSHALL x", "FLUSHDB x y", "DBSIZE x", "SWAPDB 0 0") + [
+        "FLUSHALL x", "FLUSHDB x y", "DBSIZE x") + [
         ("shape", "CLIENT", "ID"), ("shape", "CLIENT", "LIST"), ("shape", "CLIENT", "INFO"), ("shape", "TIME"),
         ("shape", "COMMAND", "COUNT"), ("shape", "COMMAND", "DOCS", "GET"), ("exact", "COMMAND", "INFO", "nosuch"),
         ("shape", "COMMAND", "LIST"), ("shape", "INFO"), ("shape", "INFO", "server"), ("shape", "CLIENT", "HELP"),

@@ -236,4 +236,5 @@ def test_idle_connections_are_small(anax):
         finally:
             for c in conns + warm:
                 c.close()
-        wait_until(lambda: server.used_memory() < used + (1 << 20), "connections' memory is returned")
+        # tables that were sized for the most there were may stay
+        wait_until(lambda: server.used_memory() < used + n * 256, "connections' memory is returned")

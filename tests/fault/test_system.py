@@ -1,6 +1,7 @@
 """A system that refuses: descriptors, locked memory, io_uring."""
 
 import os
+import signal
 import subprocess
 import time
 
@@ -125,13 +126,21 @@ def test_stdout_closed():
         assert p.wait(60) == 0
 
 
+def thread_states(server):
+    """The kernel's letter for each thread: T is stopped."""
+    base = "/proc/%d/task" % server.process.pid
+    for tid in os.listdir(base):
+        with open("%s/%s/stat" % (base, tid)) as f:
+            yield f.read().rsplit(")", 1)[1].split()[0]
+
+
 @pytest.mark.parametrize("io", ["uring", "epoll"])
 def test_stopped_and_continued(io):
     """A process that is suspended and goes on loses nothing."""
-    import signal
     with Server("anax", shards=3, io=io) as server, server.connect() as c:
         c.ok("SET", "e", "v", "PX", "200")
         server.process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: all(state == "T" for state in thread_states(server)), "every thread has stopped")
         c.send(encode(["SET", "k", "v"]) + encode(["GET", "k"]) + encode(["GET", "e"]))
         time.sleep(0.5)
         server.process.send_signal(signal.SIGCONT)

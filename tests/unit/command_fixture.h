@@ -5,6 +5,7 @@
 #define COMMAND_FIXTURE_H
 
 #include "anax/command.h"
+#include "anax/instance.h"
 #include "shards/attr.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -47,6 +48,11 @@ static inline void server_start(struct server *s, unsigned shards) {
     *s = (struct server){.proto = 2, .now_ms = NOW_MS};
     cr_assert(shards_create(&s->all, &config, &why) == OK, "%s", why);
     s->home = shards_get(s->all, 0);
+    static struct config options;
+    static struct instance instance = {.config = &options};
+    config_defaults(&options);
+    for (unsigned i = 0; i < shards; i++)
+        shards_get(s->all, i)->app = &instance;
     outbuf_init(&s->out, &s->out_mem);
 }
 
