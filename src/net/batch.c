@@ -34,7 +34,8 @@ struct batch *batch_begin(struct conn *c, struct io_buf *buf, struct inbuf *in) 
     struct batch *b = n->spare_batches;
     if (likely(b != NULL)) {
         n->spare_batches = b->next;
-        n->spare_batch_count--;
+        if (--n->spare_batch_count < n->spare_batch_least)
+            n->spare_batch_least = n->spare_batch_count;
     } else if ((b = batch_create(n)) == NULL) {
         return NULL;
     }
@@ -60,13 +61,12 @@ static void batch_destroy(struct batch *b) {
     mem_free(m, b, batch_bytes(shards));
 }
 
-void batch_free_spares(struct net *n) {
-    while (n->spare_batches != NULL) {
+void batch_free_spares(struct net *n, unsigned keep) {
+    for (; n->spare_batch_count > keep; n->spare_batch_count--) {
         struct batch *b = n->spare_batches;
         n->spare_batches = b->next;
         batch_destroy(b);
     }
-    n->spare_batch_count = 0;
 }
 
 /* part_reset: nothing of it is in use; a large buffer is not kept. */

@@ -192,6 +192,14 @@ void net_tick_set(struct net *n, uint64_t due_ns) {
     timer_set(n->shard->loop, &n->tick, due_ns);
 }
 
+/* net_trim: gives back the spares that nobody needed since the last time. */
+static void net_trim(struct net *n) {
+    batch_free_spares(n, n->spare_batch_count - n->spare_batch_least);
+    output_free_spares(n, n->spare_count - n->spare_least);
+    n->spare_batch_least = n->spare_batch_count;
+    n->spare_least = n->spare_count;
+}
+
 /* tick: what is due is done in slices; while there is more, the next slice follows the next events. */
 static void tick(struct timer *t) {
     shard_claim();
@@ -206,6 +214,7 @@ static void tick(struct timer *t) {
     if (now >= n->next_second_ns) {
         n->next_second_ns = now + 1000000000ULL;
         conn_check_all(n);
+        net_trim(n);
     }
     net_tick_set(n, more || freeing ? now : now + NET_TICK_MS * 1000000ULL);
 }
@@ -284,9 +293,8 @@ static void net_stop(struct shard *s) {
         conn_free(c);
     }
     timer_clear(s->loop, &n->tick);
-    batch_free_spares(n);
-    while (n->spare_count != 0)
-        mem_free(&s->mem, n->spares[--n->spare_count], NET_SPARE_BYTES);
+    batch_free_spares(n, 0);
+    output_free_spares(n, 0);
     mem_free(&s->mem, n->parser.args, n->parser.args_cap * sizeof *n->parser.args);
     mem_free(&s->mem, n, sizeof *n);
     config_free(in->config);

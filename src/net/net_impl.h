@@ -169,6 +169,8 @@ struct net {
     unsigned spare_batch_count;
     char *spares[NET_SPARES_MAX];
     unsigned spare_count;
+    /* the fewest there were since net_trim: those were not needed */
+    unsigned spare_batch_least, spare_least;
     struct listener listeners[NET_LISTENERS_MAX];
     bool listener_unix[NET_LISTENERS_MAX];
     unsigned listener_count;
@@ -213,7 +215,8 @@ bool batch_big(struct batch *b, const struct op *op, uint32_t arg, struct blob *
 /* batch_dispatch: routes, runs and posts; the batch belongs to its connection's queue, or is gone. */
 void batch_dispatch(struct batch *b) ON_SHARD;
 void batch_discard(struct batch *b);
-void batch_free_spares(struct net *n);
+/* batch_free_spares: all but `keep` of them. */
+void batch_free_spares(struct net *n, unsigned keep);
 /* part_ref_sent: one reference of a part in another shard was sent or dropped. */
 void part_ref_sent(struct part *p) ON_SHARD;
 
@@ -224,6 +227,8 @@ void output_flush(struct conn *c) ON_SHARD;
 /* output_check_limit: breaks the connection when its client-output-buffer-limit is reached. */
 void output_check_limit(struct conn *c);
 void output_drop(struct conn *c) ON_SHARD;
+/* output_free_spares: all but `keep` of them. */
+void output_free_spares(struct net *n, unsigned keep);
 size_t output_bytes(const struct conn *c);
 
 /* --- listen.c --- */

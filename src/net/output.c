@@ -7,6 +7,8 @@ void output_begin(struct conn *c) {
     struct net *n = c->net;
     if (likely(c->out.buf == NULL && n->spare_count != 0)) {
         outbuf_lend(&c->out, n->spares[--n->spare_count], NET_SPARE_BYTES);
+        if (n->spare_count < n->spare_least)
+            n->spare_least = n->spare_count;
     } else if (c->out.buf == NULL) {
         (void)outbuf_grow(&c->out, NET_SPARE_BYTES);
     }
@@ -31,6 +33,11 @@ static void release_buffer(struct conn *c) {
         outbuf_deinit(&c->out);
         outbuf_init(&c->out, &n->shard->mem);
     }
+}
+
+void output_free_spares(struct net *n, unsigned keep) {
+    while (n->spare_count > keep)
+        mem_free(&n->shard->mem, n->spares[--n->spare_count], NET_SPARE_BYTES);
 }
 
 static ON_SHARD void drop_ref(struct conn *c, const struct outref *ref) {
