@@ -63,6 +63,7 @@ struct uring {
     bool bell_armed;
     bool multishot_recv, multishot_accept, msg_ring, task_flag;
     bool quiet;      /* the last enter brought nothing */
+    bool believed;   /* work_waits was answered by a poll that does not sleep */
     bool registered; /* the ring's descriptor, with the owner thread */
     pid_t owner;
     __u8 int_flags; /* of ring, before it was registered */
@@ -490,7 +491,11 @@ static bool prepare(struct loop *l) {
     struct uring *u = uring_of(l);
     if (unlikely(!u->bell_armed) && !arm_bell(u))
         return true;
-    return work_waits(u);
+    /* The kernel raises the flag after it queued the work, so the flag may come up when that work has
+     * run already, and then stays until more comes. It is believed once; the next time we sleep, which
+     * ends at once if there is work after all. */
+    u->believed = work_waits(u) && (io_uring_cq_ready(&u->ring) > 0 || !u->believed);
+    return u->believed;
 }
 
 static void wait(struct loop *l, uint64_t timeout_ns) {
