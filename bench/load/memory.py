@@ -73,6 +73,7 @@ def measure(start, n):
             time.sleep(0.5)
             idle_used, idle_rss = settled(lambda: used(server)), server.rss_bytes()
             fill(server, make, n)
+            time.sleep(2)  # for pages that the fill dirtied and freed to go back, with either allocator
             full_used, full_rss = settled(lambda: used(server)), server.rss_bytes()
             with Conn(("127.0.0.1", server.port)) as c:
                 c.ok("FLUSHALL")

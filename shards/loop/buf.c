@@ -3,6 +3,7 @@
 #include "loop_impl.h"
 #include <liburing.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { TRIM_WINDOW_NS = 1000 * 1000 * 1000 };
 
@@ -75,6 +76,7 @@ struct io_buf *buf_take(struct loop *l) {
     if (p->idle == NULL && !buf_grow(l))
         return NULL;
     struct io_buf *b = p->idle;
+    ASSERT(b != NULL);
     p->idle = b->next;
     count_used(p);
     b->data = b->base;
@@ -141,10 +143,30 @@ bool buf_grow(struct loop *l) {
     return p->count < LOOP_BUFS_MAX && add_chunk(l);
 }
 
+/* release_pages: of buffers that next to nobody used for a second; they come back as zeros when they are
+ * written to. Not while the kernel may have filled one that we have not looked at. */
+static void release_pages(struct loop *l) {
+    enum { FEW = 2, PAGE = 4096 };
+    struct buf_pool *p = &l->pool;
+    bool untouched = p->released && p->peak == 0;
+    p->released = p->peak <= FEW && p->used == 0 && l->ops->quiet(l);
+    if (!p->released || untouched)
+        return;
+    for (unsigned chunk = 0; chunk < BUF_CHUNKS_MAX; chunk++) {
+        if (p->chunks[chunk] == NULL)
+            continue;
+        uintptr_t from = ((uintptr_t)p->chunks[chunk] + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+        uintptr_t end = (uintptr_t)p->chunks[chunk] + chunk_bufs(chunk) * BUF_STRIDE;
+        /* Advice only: where it is refused the pages stay. */
+        (void)madvise((void *)from, (end - from) & ~(uintptr_t)(PAGE - 1), MADV_DONTNEED);
+    }
+}
+
 void buf_trim(struct loop *l) {
     struct buf_pool *p = &l->pool;
     if (l->now_ns - p->window_ns < TRIM_WINDOW_NS)
         return;
+    release_pages(l);
     bool halve = p->count > LOOP_BUFS_MIN && p->keep == p->count && p->peak * 4 <= p->count;
     p->window_ns = l->now_ns;
     p->peak = p->used;

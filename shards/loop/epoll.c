@@ -219,6 +219,11 @@ static void wake(struct loop *from, struct loop *to) {
     (void)n;
 }
 
+static bool quiet(const struct loop *l) {
+    (void)l;
+    return true;
+}
+
 const struct io_ops epoll_ops = {
     .name = "epoll",
     .create = create,
@@ -228,6 +233,7 @@ const struct io_ops epoll_ops = {
     .arm_acceptor = arm_acceptor,
     .prepare = prepare,
     .wait = wait,
+    .quiet = quiet,
     .dispatch = dispatch,
     .wake = wake,
     .send = loop_socket_send,

@@ -280,7 +280,7 @@ static void arm_all(struct loop *l) {
 }
 
 static void deliver_held(struct loop *l, struct stream *s) {
-    while ((s->flags & (STREAM_HELD | STREAM_PAUSED | STREAM_CLOSED)) == STREAM_HELD) {
+    while (s->held != NULL && !(s->flags & (STREAM_PAUSED | STREAM_CLOSED))) {
         struct io_buf *b = s->held;
         s->held = b->next;
         if (s->held == NULL)

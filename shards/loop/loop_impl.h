@@ -68,6 +68,7 @@ struct buf_pool {
     unsigned retired; /* of these, came back */
     unsigned peak;    /* most that were used or waiting for us since window_ns */
     uint64_t window_ns;
+    bool released;       /* no buffer in the pool has pages */
     struct io_buf *idle; /* a stack, when there is no ring */
     struct io_uring_buf_ring *ring;
 };
@@ -113,6 +114,8 @@ struct io_ops {
     bool (*prepare)(struct loop *l);
     void (*wait)(struct loop *l, uint64_t timeout_ns);
     unsigned (*dispatch)(struct loop *l);
+    /* quiet: no buffer holds bytes that dispatch has not seen, and none gets any before the next wait. */
+    bool (*quiet)(const struct loop *l);
     void (*wake)(struct loop *from, struct loop *to);
     ssize_t (*send)(struct stream *s, const struct iovec *iov, int iov_len);
     /* receive: recv(2), but -errno. Used by loop_receive. */

@@ -643,6 +643,11 @@ uint64_t sim_next_due_ns(const struct sim_net *net) {
     return due_ns > net->now_ns ? due_ns : net->now_ns;
 }
 
+static bool quiet(const struct loop *l) {
+    (void)l;
+    return true;
+}
+
 const struct io_ops sim_ops = {
     .name = "sim",
     .create = create,
@@ -652,6 +657,7 @@ const struct io_ops sim_ops = {
     .arm_acceptor = arm_acceptor,
     .prepare = prepare,
     .wait = wait,
+    .quiet = quiet,
     .dispatch = dispatch,
     .wake = wake,
     .send = send_bytes,

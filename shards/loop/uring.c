@@ -613,6 +613,11 @@ static enum err attach(struct loop *l) {
     return OK;
 }
 
+static bool quiet(const struct loop *l) {
+    const struct uring *u = uring_of(l);
+    return u->task_flag && io_uring_cq_ready(&u->ring) == 0;
+}
+
 const struct io_ops uring_ops = {
     .name = "uring",
     .create = create,
@@ -623,6 +628,7 @@ const struct io_ops uring_ops = {
     .stop_acceptor = stop_acceptor,
     .prepare = prepare,
     .wait = wait,
+    .quiet = quiet,
     .dispatch = dispatch,
     .wake = wake,
     .send = loop_socket_send,

@@ -57,7 +57,7 @@ void conn_settle(struct conn *c) {
     if ((c->broken || (c->closing && flushed)) && !c->close_called) {
         c->close_called = true;
         c->broken = true;
-        input_drop(c);
+        /* Its input goes with the connection: the kernel may still write to a large argument. */
         stream_close(l, &c->stream);
         return; /* on_released may have come already, and with it the end */
     }
@@ -192,12 +192,19 @@ void net_tick_set(struct net *n, uint64_t due_ns) {
     timer_set(n->shard->loop, &n->tick, due_ns);
 }
 
-/* net_trim: gives back the spares that nobody needed since the last time. */
+/* net_trim: gives back the spares that nobody needed since the last time; when there is next to no traffic
+ * their pages too. */
 static void net_trim(struct net *n) {
+    enum { QUIET_COMMANDS = 100 };
+    bool any = n->spare_batch_least + n->spare_least != 0;
+    bool quiet = n->stats.commands - n->commands_then < QUIET_COMMANDS;
     batch_free_spares(n, n->spare_batch_count - n->spare_batch_least);
     output_free_spares(n, n->spare_count - n->spare_least);
     n->spare_batch_least = n->spare_batch_count;
     n->spare_least = n->spare_count;
+    n->commands_then = n->stats.commands;
+    if (any && quiet)
+        mem_release_idle();
 }
 
 /* tick: what is due is done in slices; while there is more, the next slice follows the next events. */

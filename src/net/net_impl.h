@@ -171,6 +171,7 @@ struct net {
     unsigned spare_count;
     /* the fewest there were since net_trim: those were not needed */
     unsigned spare_batch_least, spare_least;
+    uint64_t commands_then; /* as counted at the last net_trim */
     struct listener listeners[NET_LISTENERS_MAX];
     bool listener_unix[NET_LISTENERS_MAX];
     unsigned listener_count;

@@ -381,7 +381,8 @@ EVERY_VARIANT(inv6_hooks_come_in_pairs_around_the_wait) {
     int fired = 0;
     struct timer t = {.fire = not_in_between, .arg = &fired};
     timer_set(l, &t, clock_mono_ns() + 1000);
-    for (counts.polls = counts.polled; fired == 0;) {
+    counts.polls = counts.polled;
+    while (fired == 0) {
         counts.polls++;
         (void)loop_poll(l, 1000000, &hooks);
         if (net != NULL)
