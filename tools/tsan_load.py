@@ -37,9 +37,9 @@ def main():
             beside = threading.Thread(target=whole_server_commands, args=(server, time.monotonic() + RUN_S))
             beside.start()
             wrong = []
-            for shape in (dict(clients=20, requests=4000, pipeline=1), dict(clients=8, requests=20000, pipeline=50),
-                          dict(clients=1, requests=500), dict(clients=20, requests=4000, ttl=(1, 2), pipeline=4)):
-                stats = load.run(server.address, ratio=(1, 1), **shape)
+            for seed, shape in enumerate((dict(clients=20, requests=4000, pipeline=1), dict(clients=8, requests=20000, pipeline=50),
+                          dict(clients=1, requests=500), dict(clients=20, requests=4000, ttl=(1, 2), pipeline=4))):
+                stats = load.run(server.address, ratio=(1, 1), seed=seed, **shape)
                 if stats["wrong"]:
                     wrong.append(stats)
             beside.join()

@@ -87,23 +87,34 @@ def test_5000_connections(io):
         wait_until(lambda: int(server.info("clients")["connected_clients"]) < 10, "connections gone")
 
 
+def admitted(server):
+    """A connection that is served, or None when there are too many."""
+    c = Conn(server.address)
+    try:
+        if c.cmd("PING") == b"PONG":
+            return c
+    except (Closed, OSError):
+        pass
+    c.close()
+    return None
+
+
 def test_maxclients():
     with Server("anax", shards=2, options={"maxclients": 10}) as server:
-        conns = [Conn(server.address) for _ in range(10)]
-        assert all(c.cmd("PING") == b"PONG" for c in conns)
+        conns = []
+
+        def one_more():  # the connection that waited for the start may still be going
+            c = admitted(server)
+            if c:
+                conns.append(c)
+            return len(conns) == 10
+
+        wait_until(one_more, "10 connections are served")
         with Conn(server.address) as c:
             assert c.until_closed() == b"-ERR max number of clients reached\r\n"
         assert all(c.cmd("PING") == b"PONG" for c in conns)
         conns.pop().close()
-
-        def admitted():
-            with Conn(server.address) as d:
-                try:
-                    return d.cmd("PING") == b"PONG"
-                except (Closed, OSError):
-                    return False
-
-        wait_until(admitted, "a place is free again")
+        wait_until(one_more, "a place is free again")
         for c in conns:
             c.close()
 
