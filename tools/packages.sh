@@ -1,11 +1,11 @@
 # packages.sh: what Debian 12 packages the project needs, and how to get those that are missing. Sourced.
 
-build_packages=(gcc g++ cmake ninja-build pkg-config liburing-dev libjemalloc-dev libxxhash-dev)
+build_packages=(gcc libc6-dev cmake ninja-build pkg-config liburing-dev libjemalloc-dev libxxhash-dev)
 test_packages=(libcriterion-dev redis-server redis-tools python3 python3-pytest python3-redis python3-hypothesis)
-check_packages=(clang clang-format clang-tidy git)
+check_packages=(clang libclang-rt-14-dev clang-format clang-tidy llvm)
 bench_packages=(redis-server memcached python3-matplotlib)
 # Node 18 or newer runs the JavaScript clients; Debian's is taken only where there is none.
-node_packages=(nodejs npm)
+node_packages=(nodejs npm ca-certificates)
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi

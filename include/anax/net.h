@@ -17,7 +17,12 @@
 #include "shards/shard.h"
 #include <stdatomic.h>
 
-enum { NET_BATCH_COMMANDS = 64, NET_BATCH_ARGS = 256, NET_BATCHES_MAX = 16, NET_LISTENERS_MAX = 17 };
+enum {
+    NET_BATCH_COMMANDS = 64,
+    NET_BATCH_ARGS = 256,
+    NET_BATCHES_MAX = 16,
+    NET_LISTENERS_MAX = 17
+};
 
 struct config;
 
