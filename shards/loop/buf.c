@@ -143,30 +143,44 @@ bool buf_grow(struct loop *l) {
     return p->count < LOOP_BUFS_MAX && add_chunk(l);
 }
 
-/* release_pages: of buffers that next to nobody used for a second; they come back as zeros when they are
- * written to. Not while the kernel may have filled one that we have not looked at. */
-static void release_pages(struct loop *l) {
+/* start_over: what a burst made of the pool goes at once, all but the first chunk. */
+static void start_over(struct loop *l) {
+    struct buf_pool *p = &l->pool;
+    if (p->ring != NULL && !l->ops->empty_ring(l))
+        p->ring = NULL;
+    for (unsigned chunk = 1; chunk < BUF_CHUNKS_MAX; chunk++) {
+        mem_free(l->mem, p->chunks[chunk], chunk_bufs(chunk) * BUF_STRIDE);
+        p->chunks[chunk] = NULL;
+    }
+    p->count = p->keep = LOOP_BUFS_MIN;
+    p->retired = 0;
+    p->idle = NULL;
+    for (unsigned i = 0; i < LOOP_BUFS_MIN; i++)
+        offer(p, &p->bufs[i]);
+}
+
+/* release: when next to nobody used a buffer for a second, the pool is small again and has no pages; they come
+ * back as zeros when they are written to. Not while the kernel may have filled one that we have not seen. */
+static void release(struct loop *l) {
     enum { FEW = 2, PAGE = 4096 };
     struct buf_pool *p = &l->pool;
     bool untouched = p->released && p->peak == 0;
     p->released = p->peak <= FEW && p->used == 0 && l->ops->quiet(l);
     if (!p->released || untouched)
         return;
-    for (unsigned chunk = 0; chunk < BUF_CHUNKS_MAX; chunk++) {
-        if (p->chunks[chunk] == NULL)
-            continue;
-        uintptr_t from = ((uintptr_t)p->chunks[chunk] + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
-        uintptr_t end = (uintptr_t)p->chunks[chunk] + chunk_bufs(chunk) * BUF_STRIDE;
-        /* Advice only: where it is refused the pages stay. */
-        (void)madvise((void *)from, (end - from) & ~(uintptr_t)(PAGE - 1), MADV_DONTNEED);
-    }
+    if (p->count > LOOP_BUFS_MIN)
+        start_over(l);
+    uintptr_t from = ((uintptr_t)p->chunks[0] + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+    uintptr_t end = (uintptr_t)p->chunks[0] + chunk_bufs(0) * BUF_STRIDE;
+    /* Advice only: where it is refused the pages stay. */
+    (void)madvise((void *)from, (end - from) & ~(uintptr_t)(PAGE - 1), MADV_DONTNEED);
 }
 
 void buf_trim(struct loop *l) {
     struct buf_pool *p = &l->pool;
     if (l->now_ns - p->window_ns < TRIM_WINDOW_NS)
         return;
-    release_pages(l);
+    release(l);
     bool halve = p->count > LOOP_BUFS_MIN && p->keep == p->count && p->peak * 4 <= p->count;
     p->window_ns = l->now_ns;
     p->peak = p->used;

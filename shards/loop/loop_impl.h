@@ -116,6 +116,9 @@ struct io_ops {
     unsigned (*dispatch)(struct loop *l);
     /* quiet: no buffer holds bytes that dispatch has not seen, and none gets any before the next wait. */
     bool (*quiet)(const struct loop *l);
+    /* empty_ring: takes all provided buffers back, when quiet. False: there is no ring any more, and receiving
+     * goes on with buffers from the stack. Only with a ring. */
+    bool (*empty_ring)(struct loop *l);
     void (*wake)(struct loop *from, struct loop *to);
     ssize_t (*send)(struct stream *s, const struct iovec *iov, int iov_len);
     /* receive: recv(2), but -errno. Used by loop_receive. */

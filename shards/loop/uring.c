@@ -11,11 +11,13 @@
  *     MSG_RING -> eventfd
  */
 #include "loop_impl.h"
+#include "shards/log.h"
 #include <assert.h>
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
 #include <stdalign.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -613,6 +615,23 @@ static enum err attach(struct loop *l) {
     return OK;
 }
 
+/* The kernel does not tell which buffers it has, so the group is made anew. Receptions that are armed name the
+ * group and find the new one. */
+static bool empty_ring(struct loop *l) {
+    struct uring *u = uring_of(l);
+    struct io_uring_buf_reg reg = {
+        .ring_addr = (uintptr_t)u->bufs, .ring_entries = LOOP_BUFS_MAX, .bgid = BUF_GROUP};
+    if (io_uring_unregister_buf_ring(&u->ring, BUF_GROUP) == 0) {
+        io_uring_buf_ring_init(u->bufs);
+        if (io_uring_register_buf_ring(&u->ring, &reg, 0) == 0)
+            return true;
+    }
+    LOGW("io_uring: the ring of receive buffers is lost (%s); receiving goes on without",
+         strerror(errno));
+    u->multishot_recv = false;
+    return false;
+}
+
 static bool quiet(const struct loop *l) {
     const struct uring *u = uring_of(l);
     return u->task_flag && io_uring_cq_ready(&u->ring) == 0;
@@ -629,6 +648,7 @@ const struct io_ops uring_ops = {
     .prepare = prepare,
     .wait = wait,
     .quiet = quiet,
+    .empty_ring = empty_ring,
     .dispatch = dispatch,
     .wake = wake,
     .send = loop_socket_send,

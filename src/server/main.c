@@ -19,6 +19,7 @@
 enum { OTHER_DESCRIPTORS = 64 }; /* beside connections: rings, listeners, files */
 
 static struct config config;
+static _Atomic bool ended; /* the shards have stopped */
 static struct net_shared shared = {.config = &config};
 
 static void usage(void) {
@@ -129,7 +130,7 @@ static void *wait_for_signal(void *arg) {
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
-    if (sigwait(&set, &signal) == 0 && signal != 0) {
+    if (sigwait(&set, &signal) == 0 && !atomic_load(&ended)) {
         LOGN("Received %s, shutting down", signal == SIGINT ? "SIGINT" : "SIGTERM");
         shards_stop(arg);
     }
@@ -167,8 +168,11 @@ static int run(void) {
     int status = 1;
     if (shards_start(all) == OK && pthread_create(&signals, NULL, wait_for_signal, all) == 0) {
         LOGN("Ready to accept connections");
-        (void)pthread_detach(signals);
         shards_join(all);
+        /* The thread that waits for signals must not touch shards that are gone. */
+        atomic_store(&ended, true);
+        (void)pthread_kill(signals, SIGTERM);
+        (void)pthread_join(signals, NULL);
         status = 0;
     }
     shards_destroy(all);
