@@ -124,13 +124,23 @@ static void write_pidfile(void) {
 }
 
 /* wait_for_signal: what SIGTERM and SIGINT do; SHUTDOWN stops the shards by itself. */
-static void *wait_for_signal(void *arg) {
+/* signal_set: those the waiting thread takes; SIGUSR1 only tells it to look at `ended`. */
+static sigset_t signal_set(void) {
     sigset_t set;
-    int signal = 0;
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
-    if (sigwait(&set, &signal) == 0 && !atomic_load(&ended)) {
+    (void)sigaddset(&set, SIGUSR1);
+    return set;
+}
+
+static void *wait_for_signal(void *arg) {
+    const sigset_t set = signal_set();
+    int signal = SIGUSR1;
+    while (signal == SIGUSR1 && !atomic_load(&ended))
+        if (sigwait(&set, &signal) != 0)
+            return NULL;
+    if (signal != SIGUSR1) {
         LOGN("Received %s, shutting down", signal == SIGINT ? "SIGINT" : "SIGTERM");
         shards_stop(arg);
     }
@@ -138,10 +148,7 @@ static void *wait_for_signal(void *arg) {
 }
 
 static void block_signals(void) {
-    sigset_t set;
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigaddset(&set, SIGINT);
+    const sigset_t set = signal_set();
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGHUP, SIG_IGN);
@@ -171,7 +178,7 @@ static int run(void) {
         shards_join(all);
         /* The thread that waits for signals must not touch shards that are gone. */
         atomic_store(&ended, true);
-        (void)pthread_kill(signals, SIGTERM);
+        (void)pthread_kill(signals, SIGUSR1);
         (void)pthread_join(signals, NULL);
         status = 0;
     }
