@@ -123,7 +123,6 @@ static void write_pidfile(void) {
         LOGW("pidfile %s: %s", path, strerror(errno));
 }
 
-/* wait_for_signal: what SIGTERM and SIGINT do; SHUTDOWN stops the shards by itself. */
 /* signal_set: those the waiting thread takes; SIGUSR1 only tells it to look at `ended`. */
 static sigset_t signal_set(void) {
     sigset_t set;
@@ -134,6 +133,7 @@ static sigset_t signal_set(void) {
     return set;
 }
 
+/* wait_for_signal: what SIGTERM and SIGINT do; SHUTDOWN stops the shards by itself. */
 static void *wait_for_signal(void *arg) {
     const sigset_t set = signal_set();
     int signal = SIGUSR1;
