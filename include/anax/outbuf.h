@@ -51,6 +51,8 @@ static inline char *outbuf_room(struct outbuf *o, size_t n) {
 }
 
 static inline void outbuf_add(struct outbuf *o, const char *p, size_t n) {
+    if (unlikely(n == 0)) /* p may be NULL then: the bytes of an empty outbuf */
+        return;
     char *to = outbuf_room(o, n);
     if (likely(to != NULL)) {
         memcpy(to, p, n);

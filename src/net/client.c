@@ -188,7 +188,8 @@ static void reset_run(struct ctx *c) {
     struct session *s = c->session;
     s->db = 0;
     s->proto = c->reply.proto = 2;
-    s->no_evict = s->no_touch = s->authenticated = false;
+    s->no_evict = s->no_touch = false;
+    s->authenticated = instance_of(c->shard)->config->requirepass[0] == '\0';
     if (!text_set(c, &s->name, SPAN("")))
         return;
     reply_status(&c->reply, "RESET");

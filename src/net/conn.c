@@ -134,7 +134,9 @@ void conn_adopt(struct net *n, struct adopted *a) {
         return;
     }
     c->net = n;
-    c->session = (struct session){.id = a->id, .proto = 2};
+    /* A password that is set later asks only those who come later. */
+    c->session = (struct session){
+        .id = a->id, .proto = 2, .authenticated = n->instance->config->requirepass[0] == '\0'};
     c->is_unix = a->is_unix;
     c->created_ns = c->active_ns = loop_now_ns(n->shard->loop);
     outbuf_init(&c->out, m);

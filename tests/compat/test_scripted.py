@@ -333,3 +333,21 @@ def test_quit(anax):
         except (Closed, ConnectionResetError):
             pass
         assert anax.cmd("GET", "k") == b"v"
+
+
+def test_password_set_later_asks_only_later_connections(anax2, redis):
+    seen = []
+    for server in (anax2, redis):
+        with server.connect() as first:
+            replies = [first.cmd("CONFIG", "SET", "requirepass", "secret"), first.cmd("PING")]
+            try:
+                with server.connect() as second:
+                    replies += [second.cmd("PING"), second.cmd("AUTH", "wrong"), second.cmd("AUTH", "secret"),
+                                second.cmd("PING"), second.cmd("RESET"), second.cmd("PING")]
+            finally:
+                replies.append(first.cmd("CONFIG", "SET", "requirepass", ""))
+        with server.connect() as third:
+            replies.append(third.cmd("PING"))
+        seen.append([bytes(r) if isinstance(r, bytes) else str(r) for r in replies])
+    assert seen[0] == seen[1]
+    assert "NOAUTH" in repr(seen[0][2]) and "PONG" in repr(seen[0][1])
