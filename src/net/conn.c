@@ -15,8 +15,10 @@ void conn_touch(struct conn *c) {
 void conn_todo(struct conn *c) {
     if (list_empty(&c->todo))
         list_add_tail(&c->net->todo, &c->todo);
-    if (c->net->shard->lent)
-        shard_claim(), shard_need_owner(c->net->shard);
+    if (c->net->shard->lent) {
+        shard_claim();
+        shard_need_owner(c->net->shard);
+    }
 }
 
 void conn_break(struct conn *c) {
