@@ -64,6 +64,10 @@ class Server:
         with open("/proc/%d/statm" % self.process.pid) as f:
             return int(f.read().split()[1]) * 4096
 
+    def huge_bytes(self):
+        with open("/proc/%d/smaps_rollup" % self.process.pid) as f:
+            return sum(int(line.split()[1]) * 1024 for line in f if line.startswith("AnonHugePages:"))
+
     def suspend(self):
         self.process.send_signal(signal.SIGSTOP)
 

@@ -88,6 +88,7 @@ struct config {
     char shard_cpus[CONFIG_TEXT_MAX + 1]; /* read it by config_cpus */
     int io;                               /* enum config_io */
     bool shard_borrow;
+    bool disable_thp; /* Redis's name, not its default: nothing here forks */
 };
 
 /* What is wrong, in one line without its end, ready to be printed behind "anax: " or "-ERR ". */

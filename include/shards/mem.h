@@ -14,6 +14,7 @@
 #define SHARDS_MEM_H
 
 #include "shards/attr.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +37,10 @@ MUST_CHECK void *mem_realloc(struct mem *m, void *p, size_t old_size, size_t new
 void mem_free(struct mem *m, void *p, size_t size);
 /* mem_release_idle: asks the allocator to hand free pages back to the kernel. */
 void mem_release_idle(void);
+/* mem_huge_pages: lets the kernel back what the calling thread allocates from now on with pages of
+ * 2 MiB, once there is much of it: on a full table half of a lookup's time is walking page tables.
+ * One thread at a time. False: the allocator cannot, and nothing has changed. */
+bool mem_huge_pages(void);
 /* mem_allocator: its name and version, for INFO. */
 const char *mem_allocator(void);
 /* mem_resident: bytes of the process in RAM, from the kernel; 0 when it does not say. */

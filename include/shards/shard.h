@@ -61,6 +61,7 @@ struct shards_config {
     unsigned databases;
     enum loop_kind io;
     bool borrow;
+    bool huge_pages; /* ask for them where memory is much */
     const int *cpus; /* count numbers, or NULL: not pinned */
     uint64_t seed;   /* of the shards' generators; 0: from entropy */
     const struct shard_hooks *hooks;

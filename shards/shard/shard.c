@@ -256,6 +256,8 @@ static void *thread_main(void *arg) {
     struct shard_impl *impl = arg;
     struct shard *s = &impl->shard;
     struct shards *all = s->all;
+    if (all->config.huge_pages && !mem_huge_pages() && s->id == 0)
+        LOGV("no huge pages: the allocator does not let us ask for them");
     if (shard_begin(s) != OK) {
         atomic_store(&all->started, -1);
         return NULL;

@@ -443,6 +443,7 @@ static const struct config_row rows[] = {
     {"shard-cpus", &cpus_kind, 0, AT(shard_cpus), "", 0, TEXT_BYTES(shard_cpus), NULL},
     ENUM("io", io, "auto", backends, 0),
     BOOL("shard-borrow", shard_borrow, "yes", 0),
+    BOOL("disable-thp", disable_thp, "no", 0),
 };
 
 static void *field_of(const struct config_row *row, struct config *c) {

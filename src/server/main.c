@@ -159,6 +159,7 @@ static int run(void) {
     struct shards_config c = {.count = config.shards != 0 ? (unsigned)config.shards : cores(),
                               .databases = (unsigned)config.databases,
                               .borrow = config.shard_borrow,
+                              .huge_pages = !config.disable_thp,
                               .hooks = &net_hooks,
                               .arg = &shared};
     if (config_cpus(&config, cpus, c.count))

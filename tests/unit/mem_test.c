@@ -2,6 +2,7 @@
 #include "shards/rng.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 #ifndef ANAX_SYSTEM_MALLOC
 #include <jemalloc/jemalloc.h>
@@ -30,6 +31,43 @@ Test(mem, size_is_usable) {
         cr_assert_eq(malloc_usable_size(p), mem_size(size), "size %zu", size);
         mem_free(&m, p, size);
     }
+}
+
+/* Bytes of the process's mappings whose VmFlags in smaps hold `flag`. */
+static size_t advised_bytes(const char *flag) {
+    FILE *f = fopen("/proc/self/smaps", "r");
+    cr_assert_not_null(f);
+    char line[512];
+    size_t size_kb = 0, sum_kb = 0;
+    while (fgets(line, sizeof line, f) != NULL) {
+        if (sscanf(line, "Size: %zu kB", &size_kb) == 1)
+            continue;
+        if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, flag) != NULL)
+            sum_kb += size_kb;
+    }
+    (void)fclose(f);
+    return sum_kb << 10;
+}
+
+Test(mem, huge_pages_for_much_memory_until_it_is_given_back) {
+    enum { N = 1 << 20, BYTES = 96 };
+    struct mem m = {0};
+    void **all = malloc(N * sizeof *all);
+
+    cr_assert(mem_huge_pages());
+    cr_assert(mem_huge_pages());
+    void *small = mem_alloc(&m, 1 << 20);
+    cr_assert_eq(advised_bytes(" hg"), 0);
+    for (size_t i = 0; i < N; i++)
+        cr_assert_not_null(all[i] = mem_alloc(&m, BYTES));
+    cr_assert_geq(advised_bytes(" hg"), (size_t)N * BYTES / 2);
+    for (size_t i = 0; i < N; i++)
+        mem_free(&m, all[i], BYTES);
+    mem_release_idle();
+    cr_assert_leq(advised_bytes(" hg"), (size_t)64 << 20);
+    cr_assert_geq(advised_bytes(" nh"), (size_t)N * BYTES / 2);
+    mem_free(&m, small, 1 << 20);
+    free(all);
 }
 
 Test(mem, options_reach_jemalloc) {
