@@ -11,6 +11,7 @@ Use        ANAX_BIN names the server under test (default: build/dev/anax). When 
 """
 
 import collections
+import concurrent.futures
 import contextlib
 import os
 import resource
@@ -218,6 +219,13 @@ class Conn:
         finally:
             sender.join(DEADLINE_S)
 
+    def info(self, section="everything"):
+        """INFO as a dictionary."""
+        text = self.cmd("INFO", section)
+        assert not isinstance(text, Error), text
+        pairs = (line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
+        return {k: v for k, v in pairs}
+
     def send_quietly(self, data):
         """For a thread beside the one that reads, which will see what went wrong."""
         with contextlib.suppress(OSError):
@@ -238,6 +246,9 @@ class Conn:
 
 
 # --- servers ---------------------------------------------------------------------------------------
+
+Held = collections.namedtuple("Held", "descriptors clients bytes")
+SILENCE_S = 2.2  # two of the server's ticks of a second
 
 _next_port = None
 
@@ -284,7 +295,7 @@ class Server:
 
     def __init__(self, kind="anax", shards=1, io=None, borrow=None, options=None, port=None,
                  launcher=(), config_text=None, wait=True):
-        self.kind = kind
+        self.kind, self.shards = kind, shards
         self.port = port or free_port()
         self.address = ("127.0.0.1", self.port)
         self.password = (options or {}).get("requirepass")
@@ -349,11 +360,8 @@ class Server:
             return c.cmd(*args)
 
     def info(self, section="everything"):
-        """INFO as a dictionary."""
-        text = self.cmd("INFO", section)
-        assert not isinstance(text, Error), text
-        pairs = (line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
-        return {k: v for k, v in pairs}
+        with self.connect() as c:
+            return c.info(section)
 
     def used_memory(self):
         return int(self.info("memory")["used_memory"])
@@ -365,6 +373,39 @@ class Server:
     def rss_bytes(self):
         with open("/proc/%d/statm" % self.process.pid) as f:
             return int(f.read().split()[1]) * resource.getpagesize()
+
+    def descriptors(self):
+        """Numbers of the server's open files."""
+        return [int(name) for name in os.listdir("/proc/%d/fd" % self.process.pid)]
+
+    def cpu_s(self):
+        """Seconds that its threads have run."""
+        with open("/proc/%d/stat" % self.process.pid) as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def held(self):
+        """What it holds: Held(descriptors, clients, bytes), the asking connection included."""
+        with self.connect() as c:
+            info = c.info()
+            return Held(len(self.descriptors()), int(info["connected_clients"]), int(info["used_memory"]))
+
+    def settled(self):
+        """held() after a silence: buffers that nobody needed for a second or two are given back in it."""
+        time.sleep(SILENCE_S)
+        return self.held()
+
+    def returns_to(self, before, slack_bytes=0):
+        """Waits until descriptors and clients are as before, and no more memory is used than then."""
+        deadline = time.monotonic() + DEADLINE_S
+        now = self.held()
+        while now[:2] != before[:2]:
+            assert time.monotonic() < deadline, "not given back: %s, now %s" % (before, now)
+            time.sleep(0.02)
+            now = self.held()
+        while not SLOW and now.bytes > before.bytes + slack_bytes:
+            assert time.monotonic() < deadline, "not given back: %s, now %s" % (before, now)
+            now = self.settled()
 
     def alive(self):
         return self.process.poll() is None
@@ -404,3 +445,89 @@ def wait_until(condition, what, timeout_s=None):
     while not condition():
         assert time.monotonic() < deadline, "still not: " + what
         time.sleep(0.02)
+
+
+# Nothing that a server keeps of commands to show them later: memory that a leak check had to explain.
+FORGETFUL = {"slowlog-max-len": 0, "latency-tracking": "no"}
+if not ANAX_IS_REDIS:
+    FORGETFUL.update({"commandlog-large-request-max-len": 0, "commandlog-large-reply-max-len": 0})
+
+
+def for_all(servers, do):
+    """do(server) for each of a dictionary of servers at once, because it waits; returns what it gave."""
+    with concurrent.futures.ThreadPoolExecutor(len(servers)) as pool:
+        return dict(zip(servers, pool.map(do, servers.values())))
+
+
+@contextlib.contextmanager
+def leak_checked(configs, warm_up, options=None):
+    """A server per (shards, io), as a dictionary. In the end, after FLUSHALL, they hold exactly what they held
+    after warm_up(server): server.held_before."""
+    with contextlib.ExitStack() as stack:
+        servers = {c: stack.enter_context(Server("anax", shards=c[0], io=c[1], options={**FORGETFUL, **(options or {})}))
+                   for c in configs}
+        for server in servers.values():
+            warm_up(server)
+            server.cmd("FLUSHALL")
+        for c, held in for_all(servers, Server.settled).items():
+            servers[c].held_before = held
+        yield servers
+        for_all(servers, lambda server: server.cmd("FLUSHALL"))
+        for_all(servers, lambda server: server.returns_to(server.held_before))
+
+
+class Prober:
+    """An honest client beside a fault: a thread that sets, gets and pings, and checks every reply.
+
+    with Prober(server) as p: ...; p.goes_on(n) returns after n more of its round trips, so only a server
+    that stalls fails it. How long the longest one took is printed, never judged.
+    """
+
+    KEYS = 16  # on every shard
+
+    def __init__(self, server):
+        self.server = server
+        self.rounds = 0
+        self.longest_s = 0.0
+        self.error = None
+        self.shards = ""
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        try:
+            with self.server.connect() as c:
+                while not self.ended.is_set():
+                    start = time.monotonic()
+                    key, value = "prober:%d" % (self.rounds % self.KEYS), b"%d" % self.rounds
+                    c.ok("SET", key, value)
+                    got = c.cmd("GET", key), c.cmd("PING")
+                    assert got == (value, b"PONG"), (got, value)
+                    self.longest_s = max(self.longest_s, time.monotonic() - start)
+                    self.rounds += 1
+                for i in range(self.KEYS):
+                    c.cmd("DEL", "prober:%d" % i)
+                self.shards = c.cmd("INFO", "shards").decode()
+        except BaseException as e:  # noqa: the thread must tell
+            self.error = e
+
+    def goes_on(self, n=20):
+        target = self.rounds + n
+        wait_until(lambda: self.error or self.rounds >= target, "%d round trips of an honest client" % n)
+        self.check()
+
+    def check(self):
+        if self.error is not None:
+            raise AssertionError("the honest client: %r" % self.error) from self.error
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self.ended.set()
+        self.thread.join()
+        print("honest client: %d round trips, the longest %.1f ms" % (self.rounds, self.longest_s * 1000))
+        if kind is None:
+            self.check()
+            print("\n".join(line for line in self.shards.splitlines() if "longest" in line))

@@ -33,11 +33,15 @@ enum command_flags {
     CMD_BLOCKING = 1 << 11,
     CMD_CONTAINER = 1 << 12, /* has subcommands: rows named "NAME|SUB" */
     CMD_MOVABLE_KEYS = 1 << 13,
+    CMD_SKIP_MONITOR = 1 << 14,
     /* ours, not shown to clients: */
-    CMD_HOME = 1 << 16,    /* runs where the connection lives and may use ctx->session */
-    CMD_FANOUT = 1 << 17,  /* each on every shard, then gather at home */
-    CMD_ROUTED = 1 << 18,  /* route() names the shard */
-    CMD_BIG_LAST = 1 << 19 /* the last argument can be adopted as a blob (ctx->big) */
+    CMD_HOME = 1 << 16,     /* runs where the connection lives and may use ctx->session */
+    CMD_FANOUT = 1 << 17,   /* each on every shard, then gather at home */
+    CMD_ROUTED = 1 << 18,   /* route() names the shard */
+    CMD_BIG_LAST = 1 << 19, /* the last argument can be adopted as a blob (ctx->big) */
+    CMD_ALONE = 1 << 20,    /* a batch of its own: nothing before or after it shares its fate */
+    CMD_CONSTANT = 1 << 21, /* so short that a run of them is timed as one; CMD_FAST implies it */
+    CMD_SYSTEM = 1 << 22    /* not for applications: COMMAND DOCS calls it "syscmd" */
 };
 
 enum acl_category {
@@ -78,7 +82,9 @@ struct ctx {
     struct reply reply;
     struct blob *big; /* CMD_BIG_LAST: the last argument's bytes, to be taken over by setting it
                          NULL, or NULL */
-    struct session *session; /* only with CMD_HOME, and in gather */
+    struct session *session; /* only with CMD_HOME, and in check and gather */
+    uint64_t client_id;      /* of the connection that sent it, everywhere */
+    bool again; /* CMD_FANOUT: gather wants another round of `each` before it replies */
 };
 
 typedef void command_fn(struct ctx *c);
@@ -98,12 +104,27 @@ struct command {
     void (*gather)(struct ctx *c, struct outbuf *const *parts, unsigned n);
     /* CMD_ROUTED: the shard to run on, or -1 after having replied an error. */
     int (*route)(struct ctx *c);
+    /* Any command: called at home before it is routed; false after having replied why it is refused. It
+     * is called twice then, and only the second reply is sent. */
+    bool (*check)(struct ctx *c);
     /* CMD_MOVABLE_KEYS: as command_key_range, from the arguments; false when they are malformed. */
     bool (*find_keys)(const struct span *argv, uint32_t argc, uint32_t *first, uint32_t *last,
                       uint32_t *step);
     /* COMMAND INFO: hints for clients, separated by spaces; and what is done to the keys ("RO
      * access"), with ';' where the first key differs from the others. NULL: none. */
     const char *tips, *key_access;
+    /* The arguments behind the name, as command_syntax_impl.h (src/commands) writes them: COMMAND
+     * DOCS and HELP tell them. NULL: none. */
+    const char *syntax;
+    /* COMMAND DOCS: since when something else is preferred, and what; NULL: nothing is. */
+    const char *deprecated_since, *replaced_by;
+    /* COMMAND GETKEYSANDFLAGS: what this call does to its keys, where the arguments decide; else
+     * NULL, and key_access tells. */
+    const char *(*find_access)(const struct span *argv, uint32_t argc);
+    /* COMMAND INFO: keys that an argument counts: argv[at] says how many follow it, `step` apart. */
+    struct {
+        int8_t at, step;
+    } numkeys;
     uint16_t id;     /* set by registration: its place in statistics */
     uint16_t parent; /* id of the container, for a subcommand */
 };
@@ -134,6 +155,10 @@ bool command_keys(const struct command *cmd, const struct span *argv, uint32_t a
 /* command_name_lower: as clients see it: "object|encoding"; out has COMMAND_NAME_MAX + 1 bytes. */
 void command_name_lower(const struct command *cmd, char *out);
 
+/* command_help_run: what a row named "CONTAINER|HELP" runs: the container's subcommands, told from
+ * their rows (syntax and summary). */
+void command_help_run(struct ctx *c);
+
 /* Errors of whoever looks a command up. command_reply_unknown_sub: argv[1] names no subcommand. */
 void command_reply_unknown(struct reply *r, const struct span *argv, uint32_t argc);
 void command_reply_unknown_sub(struct reply *r, const struct command *container, struct span sub);
@@ -161,6 +186,9 @@ struct table *ctx_table(struct ctx *c) ON_SHARD;
 /* ctx_get_int: argv[i] as a 64-bit integer by Redis's rules; replies ERR_NOT_INT and returns false.
  */
 bool ctx_get_int(struct ctx *c, uint32_t i, int64_t *out);
+/* object_encoding, object_refcount: what OBJECT tells of a value. */
+const char *object_encoding(const struct entry *e);
+int object_refcount(const struct entry *e);
 /* ctx_oom: replies that memory is out. */
 void ctx_oom(struct ctx *c);
 

@@ -10,6 +10,8 @@
  * Invariants  (1) every value lies in its bounds. (2) what config_get gives for an option that can
  *             be set is taken by config_set_many and means the same. (3) config_set_many changes
  *             all or nothing. (4) an error names the option, the value and what is allowed.
+ *             (5) what config_rewrite_text gives says what the config holds. (6) a config that was
+ *             written by config_rewrite is the old file or the new one, whenever it is looked at.
  * Source      redis.conf of Redis 7; texts of CONFIG SET errors as redis-server 7.0 gives them.
  */
 #ifndef ANAX_CONFIG_H
@@ -28,9 +30,21 @@ enum {
     CONFIG_VALUES_MAX = 64,
     CONFIG_ERROR_MAX = 1024,
     CONFIG_CPU_MAX = 1023, /* the highest number of a CPU */
+    CONFIG_ROWS_MAX = 192,
+    CONFIG_OTHER_DESCRIPTORS =
+        64, /* a server's, beside those of maxclients: rings, listeners, files */
 };
 
 enum config_io { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_EPOLL };
+
+enum config_supervised {
+    CONFIG_SUPERVISED_NO,
+    CONFIG_SUPERVISED_UPSTART,
+    CONFIG_SUPERVISED_SYSTEMD,
+    CONFIG_SUPERVISED_AUTO
+};
+
+enum config_debug { CONFIG_DEBUG_NO, CONFIG_DEBUG_YES, CONFIG_DEBUG_LOCAL };
 
 enum config_policy {
     CONFIG_VOLATILE_LRU,
@@ -74,14 +88,32 @@ struct config {
     char pidfile[CONFIG_TEXT_MAX + 1];
     char logfile[CONFIG_TEXT_MAX + 1];
     int loglevel; /* enum log_level */
+    bool protected_mode;
+    int supervised; /* enum config_supervised */
+    bool set_proc_title;
+    char proc_title_template[CONFIG_TEXT_MAX + 1];
+    bool crash_log;      /* crash-log-enabled */
+    bool crash_memcheck; /* crash-memcheck-enabled */
+    bool syslog;         /* syslog-enabled */
+    char syslog_ident[CONFIG_TEXT_MAX + 1];
+    int syslog_facility; /* 0: user, then local0 to local7 */
+    /* what is watched */
+    int64_t slow_us;       /* slowlog-log-slower-than, commandlog-execution-slower-than; -1: off */
+    int64_t slow_len_max;  /* slowlog-max-len, commandlog-slow-execution-max-len */
+    int64_t request_bytes; /* commandlog-request-larger-than; -1: off */
+    int64_t request_len_max; /* commandlog-large-request-max-len */
+    int64_t reply_bytes;     /* commandlog-reply-larger-than; -1: off */
+    int64_t reply_len_max;   /* commandlog-large-reply-max-len */
+    int64_t latency_ms;      /* latency-monitor-threshold; 0: off */
+    bool latency_tracking;
+    char latency_percentiles[CONFIG_TEXT_MAX + 1]; /* latency-tracking-info-percentiles */
+    int debug_command;                             /* enable-debug-command: enum config_debug */
     /* data */
     int64_t databases;
     int64_t maxmemory_bytes; /* maxmemory; 0: no limit */
     int maxmemory_policy;    /* enum config_policy */
     int64_t hz;
     int64_t active_expire_effort;
-    char save[CONFIG_TEXT_MAX + 1];
-    bool appendonly;
     char requirepass[CONFIG_TEXT_MAX + 1]; /* "": none */
     /* ours */
     int64_t shards;                       /* 0: one per core */
@@ -89,6 +121,31 @@ struct config {
     int io;                               /* enum config_io */
     bool shard_borrow;
     bool disable_thp; /* Redis's name, not its default: nothing here forks */
+    /* taken, so that files of Redis load; what they are about comes later */
+    bool always_show_logo, io_threads_do_reads, dynamic_hz, active_rehashing;
+    int64_t io_threads, maxmemory_samples, lfu_log_factor, lfu_decay_time, acl_log_len_max;
+    int oom_score_adj;
+    bool lazy_eviction, lazy_expire, lazy_server_del, lazy_user_del, lazy_user_flush;
+    char dir[CONFIG_TEXT_MAX + 1], rdb_name[CONFIG_TEXT_MAX + 1];
+    bool rdb_stop_writes, rdb_compression, rdb_checksum, rdb_del_sync_files, rdb_incremental_fsync;
+    char aof_name[CONFIG_TEXT_MAX + 1], aof_dir[CONFIG_TEXT_MAX + 1];
+    int aof_fsync;
+    bool aof_no_fsync_on_rewrite, aof_load_truncated, aof_rdb_preamble, aof_timestamps;
+    bool aof_incremental_fsync;
+    int64_t aof_rewrite_percentage, aof_rewrite_bytes_min;
+    bool replica_serve_stale, replica_read_only, replica_lazy_flush;
+    bool repl_diskless_sync, repl_delay;
+    int repl_diskless_load;
+    int64_t replica_priority, repl_diskless_delay_s, repl_diskless_replicas_max;
+    int64_t repl_backlog_bytes, repl_timeout_s;
+    int64_t hash_listpack_entries_max, hash_listpack_bytes_max;
+    int64_t list_listpack_size_max, list_compress_depth;
+    int64_t set_intset_entries_max, set_listpack_entries_max, set_listpack_bytes_max;
+    int64_t zset_listpack_entries_max, zset_listpack_bytes_max, hll_sparse_bytes_max;
+    int64_t stream_node_bytes_max, stream_node_entries_max;
+    /* where it came from */
+    char file[CONFIG_TEXT_MAX + 1];       /* absolute path of the file that was named; "": none */
+    uint64_t given[CONFIG_ROWS_MAX / 64]; /* a bit for each row that a file or argument set */
 };
 
 /* What is wrong, in one line without its end, ready to be printed behind "anax: " or "-ERR ". */
@@ -113,6 +170,22 @@ MUST_CHECK bool config_parse_file(struct config *c, const char *path, struct con
 MUST_CHECK bool config_parse_text(struct config *c, const char *name, struct span text,
                                   struct config_error *e);
 
+/* config_log_unused: one line in the log that names the options which were given and are not used yet,
+ * if there are any. config_is_unused: is this one of them? */
+void config_log_unused(const struct config *c);
+bool config_is_unused(struct span name);
+
+/* config_rewrite_text: `text`, what a file says, changed so that it says what *c holds, for malloc's
+ * free(); NULL: *e says why. Lines that are right already stay byte for byte, comments and blank lines
+ * too; wrong ones are replaced where they stand; further lines of an option go; what is missing comes
+ * last, behind a line that says so. `path`: the file's name for errors, when what it includes counts;
+ * NULL: `include` lines are kept and not followed. */
+MUST_CHECK char *config_rewrite_text(const struct config *c, const char *path, struct span text,
+                                     size_t *len, struct config_error *e);
+/* config_rewrite: the same for c->file, which is replaced at once: whatever happens meanwhile, it is
+ * the old one or the new one. A file that is gone is made again. Blocks while it writes. */
+MUST_CHECK bool config_rewrite(const struct config *c, struct config_error *e);
+
 /* config_cpus: fills cpus[0..count) from shard-cpus, from its beginning again when the list is
  * shorter; false when there is no list. */
 bool config_cpus(const struct config *c, int *cpus, unsigned count);
@@ -127,5 +200,18 @@ void config_get(const struct config *c, const struct span *patterns, unsigned n,
  * holds the text behind "-ERR " and *to is not to be used. */
 MUST_CHECK bool config_set_many(const struct config *from, const struct span *words, unsigned pairs,
                                 struct config *to, struct config_error *e);
+
+/* config_on_change: fn is called with the new values at each CONFIG SET, on whatever thread, one at a time:
+ * for what belongs to the process and to no shard. Before any shard starts. */
+typedef void config_changed_fn(const struct config *c);
+void config_on_change(config_changed_fn *fn);
+/* config_changed: CONFIG SET says so. */
+void config_changed(const struct config *c);
+
+/* config_title: writes the process title that `template` (as of proc-title-template) gives for what *c says;
+ * `title` stands for {title}. What does not fit is cut. False: the template is empty, names what is unknown
+ * or does not close a brace. */
+MUST_CHECK bool config_title(const struct config *c, const char *template, const char *title,
+                             char *out, size_t size);
 
 #endif

@@ -9,10 +9,8 @@
 
 #include "anax/command.h"
 #include "anax/config.h"
-
-struct command_stats {
-    uint64_t calls, rejected, failed;
-};
+#include "anax/metrics.h"
+#include "anax/observe.h"
 
 struct net;
 
@@ -20,6 +18,14 @@ struct instance {
     struct config *config; /* this shard's snapshot; CONFIG SET replaces it by message */
     struct net *net;
     struct command_stats commands[COMMANDS_MAX];
+    struct observed observed;
+    struct rate rates[RATES];
+    /* CLIENT PAUSE: until when (Unix ms, 0: not paused) and whether reads wait too. */
+    int64_t pause_until_ms;
+    bool pause_all;
+    bool expire_off; /* DEBUG SET-ACTIVE-EXPIRE 0 */
+    /* The command that runs now, for a crash report: its row, arguments and database; or NULL. */
+    const struct ctx *running;
 };
 
 static inline struct instance *instance_of(const struct shard *s) {

@@ -16,6 +16,8 @@
 
 #include "shards/shard.h"
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/socket.h>
 
 enum {
     NET_BATCH_COMMANDS = 64,
@@ -33,6 +35,8 @@ struct net_shared {
     unsigned listen_count;
     _Atomic uint64_t next_id;
     _Atomic int64_t live[SHARDS_MAX]; /* connections per shard */
+    _Atomic uint32_t monitors;        /* connections that run MONITOR */
+    _Atomic uint32_t monitors_at[SHARDS_MAX];
     uint64_t start_ns;
 };
 
@@ -40,6 +44,11 @@ struct net_shared {
 MUST_CHECK enum err net_listen(struct net_shared *n);
 /* net_close_listeners: those that no shard took over. */
 void net_close_listeners(struct net_shared *n);
+
+/* net_is_local: does this peer's address mean that it is on this machine? Loopback or a Unix socket. */
+bool net_is_local(const struct sockaddr *peer);
+/* net_address: "ip:port" or "[ip6]:port"; "?:0" for what is neither. */
+void net_address(const struct sockaddr *sa, char *text, size_t size);
 
 /* The hooks to start shards with; shards_arg is a struct net_shared. */
 extern const struct shard_hooks net_hooks;

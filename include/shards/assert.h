@@ -11,6 +11,9 @@
 
 /* Prints where and what, then aborts. */
 _Noreturn void assert_failed(const char *file, int line, const char *condition);
+/* assert_reason: what assert_failed printed, for whoever handles SIGABRT; NULL when none has failed.
+ * Async-signal-safe. */
+const char *assert_reason(void);
 
 #define ASSERT(cond)                                                                               \
     do {                                                                                           \

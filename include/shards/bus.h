@@ -56,6 +56,12 @@ bool bus_arrived(struct bus *b, unsigned at);
 /* bus_unanswered: messages of `from` to `to` whose done() has not run. */
 unsigned bus_unanswered(const struct bus *b, unsigned from, unsigned to);
 
+/* bus_recent: the addresses of the last messages that `from` sent `to`, requests and completions, newest
+ * first; returns how many, *waiting of them not drained yet. For a crash report: it looks at what other
+ * threads write, and a message that was answered may be gone by now. Async-signal-safe. */
+unsigned bus_recent(const struct bus *b, unsigned from, unsigned to, const struct bus_msg **out,
+                    unsigned max, unsigned *waiting);
+
 /* bus_give_up: the holder lets go. Returns false, and still holds the shard, when messages arrived
  * meanwhile. Full barrier. */
 MUST_CHECK bool bus_give_up(struct bus *b, unsigned id);

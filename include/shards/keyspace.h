@@ -106,12 +106,21 @@ uint64_t table_expires(const struct table *t); /* entries that have an expiry */
  * whole batch of keys before the next: it halves the time of a lookup (bench/micro/RESULTS.md). */
 void table_prefetch(const struct table *t, uint64_t hash) ON_SHARD;
 void table_prefetch_entry(const struct table *t, uint64_t hash) ON_SHARD;
+/* table_lengths: how many strings are how long: [0] the empty ones, [i] those of 2^(i-1) bytes up to twice
+ * that. table_ttl_sum_ms: what the entries that have an expiry have left to live, all together. O(1). */
+enum { TABLE_LENGTHS = 40 };
+const uint64_t *table_lengths(const struct table *t) ON_SHARD;
+int64_t table_ttl_sum_ms(const struct table *t, int64_t now_ms) ON_SHARD;
 /* table_find: whatever its expiry. O(1). */
 struct entry *table_find(const struct table *t, struct span key, uint64_t hash) ON_SHARD;
 /* table_put: inserts or replaces. expire_ms: Unix time after 0, EXPIRE_NEVER or EXPIRE_KEEP (the old
  * one's). NULL: no memory, and nothing has changed. O(1). */
 struct entry *table_put(struct table *t, struct span key, uint64_t hash, const struct value *v,
                         int64_t expire_ms) ON_SHARD;
+/* table_set_int: as entry_set_int, for an entry of this table. table_length_changed: an entry's object was
+ * changed in place and had `before` bytes. Both keep table_lengths right. */
+void table_set_int(struct table *t, struct entry *e, int64_t v) ON_SHARD;
+void table_length_changed(struct table *t, const struct entry *e, size_t before) ON_SHARD;
 /* table_set_expire: e was found under `hash`; returns where it is now, NULL without memory. */
 struct entry *table_set_expire(struct table *t, struct entry *e, uint64_t hash,
                                int64_t expire_ms) ON_SHARD;
@@ -143,6 +152,8 @@ struct table *keyspace_table(struct keyspace *k, unsigned db) ON_SHARD;
 /* keyspace_peek_table: NULL when the database was never written. */
 struct table *keyspace_peek_table(const struct keyspace *k, unsigned db) ON_SHARD;
 struct keyspace_stats *keyspace_stats(struct keyspace *k);
+/* keyspace_growth_ns: the longest that a table took to make room since the last call. */
+uint64_t keyspace_growth_ns(struct keyspace *k) ON_SHARD;
 struct mem *keyspace_mem(struct keyspace *k);
 
 /* keyspace_find: a live entry or NULL; a dead one is deleted on the way. */

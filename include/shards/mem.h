@@ -20,7 +20,8 @@
 
 struct mem {
     int64_t used_bytes;
-    uint64_t fail_in; /* fault injection: the fail_in-th allocation from now fails; 0 is off */
+    uint64_t fail_in;    /* fault injection: the fail_in-th allocation from now fails; 0 is off */
+    uint64_t fail_every; /* and from then on every fail_every-th */
 };
 
 /* mem_size: the bytes that the allocator hands out for a request of `size`. O(1). */

@@ -143,6 +143,17 @@ unsigned bus_unanswered(const struct bus *b, unsigned from, unsigned to) {
     return ring_of(b, from, to)->unanswered;
 }
 
+unsigned bus_recent(const struct bus *b, unsigned from, unsigned to, const struct bus_msg **out,
+                    unsigned max, unsigned *waiting) {
+    const struct ring *r = ring_of(b, from, to);
+    uint32_t posted = r->posted, head = r->head;
+    unsigned n = posted < max ? posted : max;
+    for (unsigned i = 0; i < n; i++)
+        out[i] = r->places[(posted - 1 - i) % RING_PLACES];
+    *waiting = posted - head < n ? posted - head : n;
+    return n;
+}
+
 bool bus_give_up(struct bus *b, unsigned id) {
     /* The heads are the holder's: read them before letting go. A new holder may move them on, then
      * we see messages that are handled already and merely try to hold once more. */

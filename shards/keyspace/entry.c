@@ -92,6 +92,11 @@ struct value entry_value(const struct entry *e) {
     return v;
 }
 
+unsigned entry_bin(const struct entry *e) {
+    struct value v = entry_value(e);
+    return value_bin(&v);
+}
+
 void value_destroy(struct mem *m, const struct value *v) {
     type_ops[v->type].destroy(m, v->object);
 }

@@ -88,6 +88,32 @@ static inline size_t entry_size(const struct entry *e) {
     return entry_value_at(e) + (bytes ? entry_tail(e) & ENTRY_INLINE_MAX : ENTRY_WORD);
 }
 
+/* length_bin: where table_lengths counts a string of that length. */
+static inline unsigned length_bin(size_t len) {
+    unsigned bin = len == 0 ? 0 : 64U - (unsigned)__builtin_clzl(len);
+    return bin < TABLE_LENGTHS ? bin : TABLE_LENGTHS - 1;
+}
+
+/* int_bin: the same for an integer, by its digits: 1, 2 to 3, 4 to 7, 8 to 15, 16 or more characters. */
+static inline unsigned int_bin(int64_t v) {
+    if (v >= 0)
+        return 1U + (v >= 10) + (v >= 1000) + (v >= 10000000) + (v >= 1000000000000000);
+    return 2U + (v <= -100) + (v <= -1000000) + (v <= -100000000000000);
+}
+
+/* value_bin: TABLE_LENGTHS for what is no string. */
+static inline unsigned value_bin(const struct value *v) {
+    if (unlikely(v->type != VALUE_STRING))
+        return TABLE_LENGTHS;
+    if (v->repr == REPR_INT)
+        return int_bin(v->integer);
+    return length_bin(v->repr == REPR_OBJECT ? ((const struct blob *)v->object)->len
+                                             : v->bytes.len);
+}
+
+/* entry_bin: value_bin of what it holds. */
+unsigned entry_bin(const struct entry *e);
+
 /* entry_write: lays out an entry of that size at `to`. The key may lie in `to` already, at another
  * place even; what v points to may not. */
 void entry_write(struct entry *to, struct span key, const struct value *v, int64_t expire_ms);

@@ -77,6 +77,19 @@ struct table *keyspace_peek_table(const struct keyspace *k, unsigned db) {
     return k->tables[db];
 }
 
+uint64_t keyspace_growth_ns(struct keyspace *k) {
+    uint64_t longest = 0;
+    for (unsigned db = 0; db < k->databases; db++) {
+        struct table *t = k->tables[db];
+        if (t == NULL)
+            continue;
+        if (t->growth_ns > longest)
+            longest = t->growth_ns;
+        t->growth_ns = 0;
+    }
+    return longest;
+}
+
 struct keyspace_stats *keyspace_stats(struct keyspace *k) {
     return &k->stats;
 }
@@ -114,7 +127,6 @@ uint64_t keyspace_flush(struct keyspace *k, unsigned db) {
         while (table_drain(t, UINT32_MAX)) {
         }
         resize_end(t);
-        t->expires = 0;
         return count;
     }
     *grave = (struct dead_table){t, k->graves};

@@ -1,5 +1,6 @@
 #include "chain_impl.h"
 #include "resize_impl.h"
+#include "shards/clock.h"
 
 static size_t segment_bytes(const struct table *t, uint32_t segment) {
     return (segment == 0 ? t->first_cap : TABLE_SEGMENT) * sizeof(struct bucket);
@@ -60,19 +61,24 @@ static void first_shrink(struct table *t) {
     t->first_cap = cap;
 }
 
+static bool segment_room(struct table *t, uint32_t segment) {
+    size_t bytes = TABLE_SEGMENT * sizeof(struct bucket);
+    uint64_t from = clock_fine_ns();
+    if (!directory_room(t, segment + 1) ||
+        (t->segments[segment] = mem_alloc_lines(t->mem, bytes)) == NULL)
+        return false;
+    memset(t->segments[segment], 0, bytes);
+    uint64_t ns = clock_fine_ns() - from;
+    if (ns > t->growth_ns)
+        t->growth_ns = ns;
+    return true;
+}
+
 static bool bucket_room(struct table *t, uint32_t i) {
     uint32_t segment = i / TABLE_SEGMENT;
     if (segment == 0)
         return i < t->first_cap || first_grow(t);
-    if (!directory_room(t, segment + 1))
-        return false;
-    if (t->segments[segment] == NULL) {
-        size_t bytes = TABLE_SEGMENT * sizeof(struct bucket);
-        if ((t->segments[segment] = mem_alloc_lines(t->mem, bytes)) == NULL)
-            return false;
-        memset(t->segments[segment], 0, bytes);
-    }
-    return true;
+    return (segment < t->segment_cap && t->segments[segment] != NULL) || segment_room(t, segment);
 }
 
 bool resize_begin(struct table *t) {

@@ -69,8 +69,29 @@ struct entry *table_find(const struct table *t, struct span key, uint64_t hash) 
     return find(t, key, hash, &at) ? bucket_address(at.bucket, at.i) : NULL;
 }
 
-static void count_expiry(struct table *t, bool before, bool after) {
-    t->expires += (uint64_t)after - (uint64_t)before;
+const uint64_t *table_lengths(const struct table *t) {
+    return t->lengths;
+}
+
+int64_t table_ttl_sum_ms(const struct table *t, int64_t now_ms) {
+    __int128 sum = t->expire_ms_sum - (__int128)t->expires * now_ms;
+    return sum > INT64_MAX ? INT64_MAX : sum < INT64_MIN ? INT64_MIN : (int64_t)sum;
+}
+
+static void count_expiry(struct table *t, int64_t before_ms, int64_t after_ms) {
+    t->expires += (uint64_t)(after_ms != EXPIRE_NEVER) - (uint64_t)(before_ms != EXPIRE_NEVER);
+    t->expire_ms_sum += after_ms - before_ms;
+}
+
+void table_set_int(struct table *t, struct entry *e, int64_t v) {
+    t->lengths[int_bin(entry_int(e))]--;
+    t->lengths[int_bin(v)]++;
+    entry_set_int(e, v);
+}
+
+void table_length_changed(struct table *t, const struct entry *e, size_t before) {
+    t->lengths[length_bin(before)]--;
+    t->lengths[entry_bin(e)]++;
 }
 
 /* entry_alloc: asks for the whole size class, since an overwrite may use all of it later. */
@@ -84,7 +105,9 @@ static void *entry_alloc(struct table *t, size_t size) {
 static ON_SHARD struct entry *rewrite(struct table *t, struct place at, uint64_t hash,
                                       const struct value *v, int64_t expire_ms) {
     struct entry *old = bucket_address(at.bucket, at.i), *e = old;
-    bool expired_before = entry_has_expiry(old), expires = expire_ms != EXPIRE_NEVER;
+    int64_t expiry_before = entry_expire_ms(old);
+    bool expired_before = expiry_before != EXPIRE_NEVER, expires = expire_ms != EXPIRE_NEVER;
+    unsigned bin_before = entry_bin(old);
     struct span key = {(const char *)old + entry_key_at(old), entry_key_len(old)};
     size_t old_size = entry_size(old), size = entry_size_for(key.len, expires, v);
     if (size != old_size && mem_size(size) != mem_size(old_size) &&
@@ -95,6 +118,9 @@ static ON_SHARD struct entry *rewrite(struct table *t, struct place at, uint64_t
             mem_free(t->mem, e, size);
         return NULL;
     }
+    t->lengths[bin_before]--;
+    t->lengths[value_bin(v)]++;
+    count_expiry(t, expiry_before, expire_ms);
     if (likely(e == old && expires == expired_before)) {
         entry_overwrite(e, v, expire_ms);
         return e;
@@ -104,7 +130,6 @@ static ON_SHARD struct entry *rewrite(struct table *t, struct place at, uint64_t
         bucket_set(at.bucket, at.i, e, bucket_print_at(at.bucket, at.i));
         mem_free(t->mem, old, old_size);
     }
-    count_expiry(t, expired_before, expires);
     return e;
 }
 
@@ -123,7 +148,8 @@ static ON_SHARD struct entry *insert(struct table *t, struct span key, uint64_t 
     if (!chain_insert(table_bucket(t, i), e, bucket_print(hash), NULL, t->mem))
         goto fail;
     t->count++;
-    count_expiry(t, false, expires);
+    t->lengths[value_bin(v)]++;
+    count_expiry(t, EXPIRE_NEVER, expire_ms);
     resize_grow(t);
     return e;
 fail:
@@ -179,7 +205,7 @@ struct entry *table_set_expire(struct table *t, struct entry *e, uint64_t hash, 
 /* unlink_entry: takes an entry out and frees its bytes, not its object. */
 static ON_SHARD void unlink_entry(struct table *t, uint32_t index, struct place at) {
     struct entry *e = bucket_address(at.bucket, at.i);
-    count_expiry(t, entry_has_expiry(e), false);
+    count_expiry(t, entry_expire_ms(e), EXPIRE_NEVER);
     mem_free(t->mem, e, entry_size(e));
     chain_remove(table_bucket(t, index), at, t->mem);
     if (--t->count == 0)
@@ -192,6 +218,7 @@ bool table_delete(struct table *t, struct span key, uint64_t hash) {
     struct place at;
     if (!find(t, key, hash, &at))
         return false;
+    t->lengths[entry_bin(bucket_address(at.bucket, at.i))]--;
     entry_drop_object(t->mem, bucket_address(at.bucket, at.i));
     unlink_entry(t, table_index(t, hash), at);
     return true;
@@ -204,6 +231,7 @@ bool table_take(struct table *t, struct span key, uint64_t hash, char *scratch, 
         return false;
     struct entry *e = bucket_address(at.bucket, at.i);
     *out = entry_value(e);
+    t->lengths[value_bin(out)]--;
     *expire_ms = entry_expire_ms(e);
     if (repr_is_bytes(out->repr)) {
         memcpy(scratch, out->bytes.ptr, out->bytes.len);
@@ -233,8 +261,9 @@ static ON_SHARD unsigned sift(struct table *t, struct bucket *head, int64_t now_
                 ASSERT(fits);
                 continue;
             }
+            t->lengths[entry_bin(e)]--;
             entry_drop_object(t->mem, e);
-            count_expiry(t, entry_has_expiry(e), false);
+            count_expiry(t, entry_expire_ms(e), EXPIRE_NEVER);
             mem_free(t->mem, e, entry_size(e));
             deleted++;
         }

@@ -39,6 +39,9 @@ struct table {
     uint32_t merged_due; /* the earliest stamp that a merge has moved since a sweep took note */
     uint64_t count;
     uint64_t expires;
+    __int128 expire_ms_sum;              /* of all expiries */
+    uint64_t lengths[TABLE_LENGTHS + 1]; /* the last one: of what is no string, for nobody */
+    uint64_t growth_ns; /* the longest that making room took, until somebody asks */
 };
 
 static inline uint32_t table_index(const struct table *t, uint64_t hash) {

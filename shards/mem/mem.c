@@ -22,7 +22,10 @@ const char *malloc_conf =
 
 /* True when this allocation is the one that fault injection was told to refuse. */
 static bool must_fail(struct mem *m) {
-    return unlikely(m->fail_in != 0) && --m->fail_in == 0;
+    if (likely(m->fail_in == 0) || --m->fail_in != 0)
+        return false;
+    m->fail_in = m->fail_every;
+    return true;
 }
 
 #ifdef ANAX_SYSTEM_MALLOC

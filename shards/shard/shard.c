@@ -21,7 +21,8 @@ struct shard_impl {
     bool thread_runs;
     bool told_to_stop, finished;
     uint64_t stop_by_ns;
-    unsigned waiting; /* messages in all backlogs */
+    uint64_t turn_from_ns; /* when the events of this turn had come */
+    unsigned waiting;      /* messages in all backlogs */
     struct backlog backlog[];
 };
 
@@ -184,6 +185,7 @@ static void hook_polled(void *arg) {
     struct shard *s = arg;
     s->now_ns = loop_now_ns(s->loop);
     s->wall_ms = loop_wall_ms(s->loop);
+    s->impl->turn_from_ns = clock_fine_ns();
 }
 
 bool shard_doze(struct shard *s) {
@@ -192,6 +194,14 @@ bool shard_doze(struct shard *s) {
 
 void shard_rouse(struct shard *s) {
     bus_hold(s->bus, s->id);
+}
+
+static ON_SHARD void note_turn(struct shard *s) {
+    uint64_t ns = clock_fine_ns() - s->impl->turn_from_ns;
+    if (ns > s->stats.recent_turn_ns)
+        s->stats.recent_turn_ns = ns;
+    if (ns > s->stats.longest_turn_ns)
+        s->stats.longest_turn_ns = ns;
 }
 
 unsigned shard_turn(struct shard *s, uint64_t timeout_ns) {
@@ -215,6 +225,7 @@ unsigned shard_turn(struct shard *s, uint64_t timeout_ns) {
     bus_publish(s->bus, s->id, note_kick, &k);
     while (any_kick(&k)) /* ends: each shard is kicked SHARD_KICKS_MAX times at most */
         kick_all(s, &k);
+    note_turn(s);
     return events;
 }
 

@@ -1,12 +1,24 @@
-/* config_cmds.c: CONFIG. A shard reads its own snapshot; SET replaces the snapshots of all shards. */
+/* config_cmds.c: CONFIG. A shard reads its own snapshot of the options; SET decides at home and hands the
+ * new values to all shards. */
 #include "admin_impl.h"
 #include "anax/instance.h"
+#include "anax/metrics.h"
 #include "shards/log.h"
-#include <stdio.h>
+#include <pthread.h>
+#include <sys/resource.h>
 
 #define GROUP "server"
 #define FLAGS (CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE)
 #define ACL   (ACL_ADMIN | ACL_SLOW | ACL_DANGEROUS)
+
+/* What CONFIG SET has made of the options. Two of them that come by different shards reach the others in
+ * different orders; since each shard takes the newest values instead of applying the command by itself,
+ * all end up alike. The lock is held for a copy, by CONFIG SET only. */
+static struct {
+    pthread_mutex_t lock;
+    const struct shards *server; /* whose options these are; NULL: nothing was set yet */
+    struct config config;
+} newest = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void config_run(struct ctx *c) {
     command_reply_arity(&c->reply,
@@ -41,63 +53,130 @@ static void config_get_run(struct ctx *c) {
     outbuf_deinit(&f.out);
 }
 
-/* config_set_each: every shard decides the same, since all have the same values; what it says is the error,
- * or nothing. */
-static void config_set_each(struct ctx *c) {
-    struct instance *in = instance_of(c->shard);
-    struct config_error e;
-    struct config *changed = config_clone(in->config);
-    if (changed == NULL) {
-        outbuf_add(c->reply.out, ERR_OUT_OF_MEMORY, strlen(ERR_OUT_OF_MEMORY));
-        return;
-    }
-    if (!config_set_many(in->config, c->argv + 2, (c->argc - 2) / 2, changed, &e)) {
-        outbuf_add(c->reply.out, e.text, strlen(e.text));
-        config_free(changed);
-        return;
-    }
-    if (c->shard->id == 0)
-        log_set_level((enum log_level)changed->loglevel);
-    config_free(in->config);
-    in->config = changed;
+/* --- SET --- */
+
+/* room_for_clients: raises the limit of descriptors when it is too low; returns how many clients there is
+ * room for then. */
+static int64_t room_for_clients(int64_t clients) {
+    struct rlimit limit, wanted;
+    rlim_t need = (rlim_t)clients + CONFIG_OTHER_DESCRIPTORS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
+        return clients;
+    wanted = (struct rlimit){need, limit.rlim_max > need ? limit.rlim_max : need};
+    if (setrlimit(RLIMIT_NOFILE, &wanted) == 0)
+        return clients;
+    wanted = (struct rlimit){limit.rlim_max < need ? limit.rlim_max : need, limit.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &wanted) == 0)
+        limit = wanted;
+    return (int64_t)limit.rlim_cur - CONFIG_OTHER_DESCRIPTORS;
 }
 
-static void config_set_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) {
-    for (unsigned i = 0; i < n; i++) {
-        if (parts[i]->len == 0)
-            continue;
-        bool coded = parts[i]->len > 4 && memcmp(parts[i]->buf, "ERR ", 4) == 0;
-        reply_errorf(&c->reply, "%s%.*s", coded ? "" : "ERR ", (int)parts[i]->len, parts[i]->buf);
-        return;
+/* decide: what the options are to become; false after having replied why they stay. */
+static bool decide(struct ctx *c, const struct config *from, struct config *to) {
+    struct config_error e;
+    if (!config_set_many(from, c->argv + 2, (c->argc - 2) / 2, to, &e)) {
+        reply_errorf(&c->reply, "ERR %s", e.text);
+        return false;
     }
+    int64_t room =
+        to->maxclients > from->maxclients ? room_for_clients(to->maxclients) : to->maxclients;
+    if (room < to->maxclients) {
+        reply_errorf(
+            &c->reply,
+            "ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating "
+            "system is not able to handle the specified number of clients, try with %ld",
+            (long)room);
+        return false;
+    }
+    return true;
+}
+
+static void note_unused(const struct ctx *c) {
+    for (uint32_t i = 2; i < c->argc; i += 2)
+        if (config_is_unused(c->argv[i]))
+            LOGW("CONFIG SET %.*s: not used yet", (int)c->argv[i].len, c->argv[i].ptr);
+}
+
+static bool config_set_check(struct ctx *c) {
+    struct config to;
+    if (c->argc % 2 != 0) {
+        reply_error(&c->reply, ERR_SYNTAX);
+        return false;
+    }
+    (void)pthread_mutex_lock(&newest.lock);
+    bool first = newest.server != c->shard->all;
+    bool decided = decide(c, first ? instance_of(c->shard)->config : &newest.config, &to);
+    if (decided) {
+        newest.config = to;
+        newest.server = c->shard->all;
+        config_changed(&to);
+    }
+    (void)pthread_mutex_unlock(&newest.lock);
+    if (decided)
+        note_unused(c);
+    return decided;
+}
+
+static ON_SHARD void config_set_each(struct ctx *c) {
+    struct config *config = instance_of(c->shard)->config;
+    (void)pthread_mutex_lock(&newest.lock);
+    *config = newest.config;
+    (void)pthread_mutex_unlock(&newest.lock);
+    if (c->shard->id != 0)
+        return;
+    log_set_level((enum log_level)config->loglevel);
+    config_changed(config);
+}
+
+static void reply_done(struct ctx *c, struct outbuf *const *parts, unsigned n) {
+    (void)parts;
+    (void)n;
     reply_ok(&c->reply);
 }
 
-static void config_help_run(struct ctx *c) {
-    static const char *const lines[] = {
-        "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "GET <pattern> [<pattern> ...]",
-        "    Return the parameters that match, and their values.",
-        "SET <parameter> <value> [<parameter> <value> ...]",
-        "    Change parameters, all of them or none.",
-        "HELP",
-        "    Print this help.",
-    };
-    reply_array(&c->reply, COUNT_OF(lines));
-    for (size_t i = 0; i < COUNT_OF(lines); i++)
-        reply_status(&c->reply, lines[i]);
+/* --- REWRITE, RESETSTAT --- */
+
+/* config_rewrite_run: the shard waits for the disk, for a file of some kilobytes and about as often as
+ * somebody types the command. */
+static void config_rewrite_run(struct ctx *c) {
+    const struct config *config = instance_of(c->shard)->config;
+    struct config_error e;
+    if (config->file[0] == '\0') {
+        reply_error(&c->reply, "ERR The server is running without a config file");
+    } else if (config_rewrite(config, &e)) {
+        LOGN("CONFIG REWRITE: %s is written", config->file);
+        reply_ok(&c->reply);
+    } else {
+        LOGW("CONFIG REWRITE: %s stays as it was: %s", config->file, e.text);
+        reply_errorf(&c->reply, "ERR Rewriting config file: %s", e.text);
+    }
+}
+
+static ON_SHARD void config_resetstat_each(struct ctx *c) {
+    observe_reset_stats(instance_of(c->shard), &c->shard->mem);
+    metrics_reset(c->shard);
 }
 
 static const struct command rows[] = {
     {"CONFIG", config_run, -2, NO_KEYS, CMD_CONTAINER, ACL_SLOW, GROUP, "2.0.0",
      "Depends on subcommand.", "Holds the commands about configuration."},
     {"CONFIG|GET", config_get_run, -3, NO_KEYS, FLAGS, ACL, GROUP, "2.0.0",
-     "O(N) where N is the number of parameters", "Returns parameters and their values."},
+     "O(N) where N is the number of parameters", "Returns parameters and their values.",
+     .syntax = "parameter..."},
+    {"CONFIG|HELP", command_help_run, 2, NO_KEYS, CMD_LOADING | CMD_STALE, ACL_SLOW, GROUP, "5.0.0",
+     "O(1)", "Lists the subcommands."},
+    {"CONFIG|RESETSTAT", NULL, 2, NO_KEYS, FLAGS | CMD_FANOUT, ACL, GROUP, "2.0.0", "O(1)",
+     "Starts the statistics of INFO again.",
+     .tips = "request_policy:all_nodes response_policy:all_succeeded",
+     .each = config_resetstat_each, .gather = reply_done},
+    {"CONFIG|REWRITE", config_rewrite_run, 2, NO_KEYS, FLAGS | CMD_HOME, ACL, GROUP, "2.8.0",
+     "O(1)", "Writes the parameters to the configuration file.",
+     .tips = "request_policy:all_nodes response_policy:all_succeeded"},
     {"CONFIG|SET", NULL, -4, NO_KEYS, FLAGS | CMD_FANOUT, ACL, GROUP, "2.0.0",
      "O(N) where N is the number of parameters given", "Changes parameters while the server runs.",
-     .each = config_set_each, .gather = config_set_gather},
-    {"CONFIG|HELP", config_help_run, 2, NO_KEYS, CMD_LOADING | CMD_STALE, ACL_SLOW, GROUP, "5.0.0",
-     "O(1)", "Lists the subcommands."},
+     .tips = "request_policy:all_nodes response_policy:all_succeeded",
+     .syntax = "data(parameter value)...", .check = config_set_check, .each = config_set_each,
+     .gather = reply_done},
 };
 
 void config_cmds_register(void) {

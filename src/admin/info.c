@@ -1,209 +1,214 @@
-/* info.c: INFO. Each shard writes its numbers in the order of the metric tables; the sums are printed. */
+/* info.c: INFO. Each shard sends its numbers; home adds them up and prints what was asked for. */
 #include "admin_impl.h"
-#include "anax/instance.h"
-#include "anax/metrics.h"
+#include "info_impl.h"
 #include "shards/assert.h"
-#include "shards/clock.h"
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/resource.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
-enum { LINE_MAX_BYTES = 512, SECTION_MAX_BYTES = 32 };
+enum { LINE_BYTES_MAX = 4096 };
 
-/* What each shard sends per database. */
-struct db_numbers {
-    uint64_t keys, expires;
+/* --- which sections --- */
+
+enum section_flags {
+    BY_DEFAULT = 1 << 0, /* without arguments, and with "default" */
 };
 
-static void print(struct outbuf *out, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void print(struct outbuf *out, const char *fmt, ...) {
-    char line[LINE_MAX_BYTES];
+static const struct {
+    const char *name, *title;
+    info_section_fn *print;
+    unsigned flags;
+} sections[INFO_SECTIONS] = {
+    [INFO_SERVER] = {"server", "Server", info_server, BY_DEFAULT},
+    [INFO_CLIENTS] = {"clients", "Clients", info_clients, BY_DEFAULT},
+    [INFO_MEMORY] = {"memory", "Memory", info_memory, BY_DEFAULT},
+    [INFO_PERSISTENCE] = {"persistence", "Persistence", info_persistence, BY_DEFAULT},
+    [INFO_STATS] = {"stats", "Stats", info_stats, BY_DEFAULT},
+    [INFO_REPLICATION] = {"replication", "Replication", info_replication, BY_DEFAULT},
+    [INFO_CPU] = {"cpu", "CPU", info_cpu, BY_DEFAULT},
+    [INFO_MODULES] = {"modules", "Modules", info_modules, BY_DEFAULT},
+    [INFO_COMMANDSTATS] = {"commandstats", "Commandstats", info_commandstats, 0},
+    [INFO_ERRORSTATS] = {"errorstats", "Errorstats", info_errorstats, BY_DEFAULT},
+    [INFO_LATENCYSTATS] = {"latencystats", "Latencystats", info_latencystats, 0},
+    [INFO_CLUSTER] = {"cluster", "Cluster", info_cluster, BY_DEFAULT},
+    [INFO_KEYSPACE] = {"keyspace", "Keyspace", info_keyspace, BY_DEFAULT},
+    [INFO_KEYSIZES] = {"keysizes", "Keysizes", info_keysizes, BY_DEFAULT},
+    [INFO_SHARDS] = {"shards", "Shards", info_shards, 0},
+};
+static_assert(INFO_SECTIONS <= 32, "a set of sections is a word");
+
+/* asked: the set of sections that the arguments name; what names none adds none. */
+static uint32_t asked(const struct ctx *c) {
+    uint32_t set = 0;
+    for (size_t s = 0; s < INFO_SECTIONS; s++) {
+        bool is_default = (sections[s].flags & BY_DEFAULT) != 0;
+        bool in = c->argc == 1 && is_default;
+        for (uint32_t i = 1; i < c->argc; i++)
+            in |= span_is(c->argv[i], sections[s].name) || span_is(c->argv[i], "all") ||
+                  span_is(c->argv[i], "everything") ||
+                  (is_default && span_is(c->argv[i], "default"));
+        set |= (uint32_t)in << s;
+    }
+    return set;
+}
+
+static bool has(uint32_t set, enum info_section s) {
+    return set >> s & 1;
+}
+
+/* --- what a shard sends --- */
+
+static void put(struct outbuf *out, enum record_kind kind, size_t index, unsigned sub,
+                int64_t value) {
+    struct record r = {(uint16_t)kind, (uint16_t)sub, (uint32_t)index, value};
+    if (value != 0)
+        outbuf_add(out, (const char *)&r, sizeof r);
+}
+
+static void put_commands(struct outbuf *out, const struct instance *in) {
+    for (unsigned id = 0; id < command_count(); id++) {
+        const struct command_stats *s = &in->commands[id];
+        put(out, RECORD_COMMAND, id, COMMAND_CALLS, (int64_t)s->calls);
+        put(out, RECORD_COMMAND, id, COMMAND_NS, (int64_t)s->ns);
+        put(out, RECORD_COMMAND, id, COMMAND_REJECTED, (int64_t)s->rejected);
+        put(out, RECORD_COMMAND, id, COMMAND_FAILED, (int64_t)s->failed);
+    }
+}
+
+static void put_times(struct outbuf *out, const struct instance *in) {
+    for (unsigned id = 0; id < command_count(); id++) {
+        const struct histogram *times = in->commands[id].times;
+        for (unsigned b = 0; times != NULL && b < HISTOGRAM_BUCKETS; b++)
+            put(out, RECORD_TIME, id, b, (int64_t)times->buckets[b]);
+    }
+}
+
+static ON_SHARD void put_databases(struct outbuf *out, const struct ctx *c) {
+    for (unsigned db = 0; db < keyspace_databases(c->keyspace); db++) {
+        const struct table *t = keyspace_peek_table(c->keyspace, db);
+        if (t == NULL)
+            continue;
+        /* Bounded, so that the sum over all shards cannot overflow. */
+        int64_t ttl_ms = table_ttl_sum_ms(t, c->now_ms), most = INT64_MAX / SHARDS_MAX;
+        put(out, RECORD_DB, db, DB_KEYS, (int64_t)table_count(t));
+        put(out, RECORD_DB, db, DB_EXPIRES, (int64_t)table_expires(t));
+        put(out, RECORD_DB, db, DB_TTL_MS, ttl_ms < 0 ? 0 : ttl_ms < most ? ttl_ms : most);
+    }
+}
+
+static ON_SHARD void put_lengths(struct outbuf *out, const struct ctx *c) {
+    for (unsigned db = 0; db < keyspace_databases(c->keyspace); db++) {
+        const struct table *t = keyspace_peek_table(c->keyspace, db);
+        for (unsigned i = 0; t != NULL && i < TABLE_LENGTHS; i++)
+            put(out, RECORD_LENGTH, db, i, (int64_t)table_lengths(t)[i]);
+    }
+}
+
+static ON_SHARD void info_each(struct ctx *c) {
+    struct outbuf *out = c->reply.out;
+    const struct instance *in = instance_of(c->shard);
+    const struct observed *seen = &in->observed;
+    uint32_t set = asked(c);
+    struct part_head head = {.stats = c->shard->stats, .errors = seen->error_codes};
+    for (unsigned db = 0; db < keyspace_databases(c->keyspace); db++) {
+        const struct table *t = keyspace_peek_table(c->keyspace, db);
+        head.keys += t == NULL ? 0 : table_count(t);
+        head.expires += t == NULL ? 0 : table_expires(t);
+    }
+    for (unsigned id = 0; id < command_count(); id++)
+        head.commands += in->commands[id].calls;
+    outbuf_add(out, (const char *)&head, sizeof head);
+    for (size_t i = 0; i < metrics_count(); i++) {
+        int64_t v = metrics_at(i)->read(c->shard);
+        outbuf_add(out, (const char *)&v, sizeof v);
+    }
+    outbuf_add(out, (const char *)seen->errors, seen->error_codes * sizeof seen->errors[0]);
+    if (has(set, INFO_COMMANDSTATS))
+        put_commands(out, in);
+    if (has(set, INFO_LATENCYSTATS))
+        put_times(out, in);
+    if (has(set, INFO_KEYSPACE))
+        put_databases(out, c);
+    if (has(set, INFO_KEYSIZES))
+        put_lengths(out, c);
+}
+
+/* --- what home reads --- */
+
+struct part_head info_head(const struct info *in, unsigned part) {
+    struct part_head head;
+    memcpy(&head, in->parts[part]->buf, sizeof head);
+    return head;
+}
+
+int64_t info_metric_of(const struct info *in, unsigned part, size_t metric) {
+    int64_t v;
+    memcpy(&v, in->parts[part]->buf + sizeof(struct part_head) + metric * sizeof v, sizeof v);
+    return v;
+}
+
+int64_t info_metric(struct info *in, const char *section, const char *name) {
+    int i = metrics_find(section, name);
+    int64_t sum = 0;
+    if (i < 0)
+        return 0;
+    in->printed[i] = true;
+    for (unsigned part = 0; part < in->n; part++)
+        sum += info_metric_of(in, part, (size_t)i);
+    return sum;
+}
+
+static size_t errors_at(void) {
+    return sizeof(struct part_head) + metrics_count() * sizeof(int64_t);
+}
+
+struct error_count info_error_of(const struct info *in, unsigned part, uint64_t i) {
+    struct error_count e;
+    memcpy(&e, in->parts[part]->buf + errors_at() + i * sizeof e, sizeof e);
+    return e;
+}
+
+bool info_collect(struct info *in, enum record_kind kind, uint32_t index, int64_t *sums,
+                  unsigned count) {
+    bool any = false;
+    memset(sums, 0, count * sizeof *sums);
+    for (unsigned part = 0; part < in->n; part++) {
+        const struct outbuf *from = in->parts[part];
+        for (; in->at[part] < from->len; in->at[part] += sizeof(struct record)) {
+            struct record r;
+            memcpy(&r, from->buf + in->at[part], sizeof r);
+            if (r.kind > kind || (r.kind == kind && r.index > index))
+                break;
+            if (r.kind != kind || r.index != index)
+                continue;
+            ASSERT(r.sub < count);
+            sums[r.sub] += r.value;
+            any = true;
+        }
+    }
+    return any;
+}
+
+void info_print(struct info *in, const char *fmt, ...) {
+    char line[LINE_BYTES_MAX];
     va_list args;
     va_start(args, fmt);
     int n = vsnprintf(line, sizeof line, fmt, args);
     va_end(args);
     if (n > 0)
-        outbuf_add(out, line, n < (int)sizeof line ? (size_t)n : sizeof line - 1);
-}
-
-/* --- metrics of this room --- */
-
-static int64_t read_used(struct shard *s) {
-    return s->mem.used_bytes;
-}
-
-#define KEYSPACE_METRIC(field)                                                                     \
-    static int64_t read_##field(struct shard *s) {                                                 \
-        return (int64_t)keyspace_stats(s->keyspace)->field;                                        \
-    }
-KEYSPACE_METRIC(hits)
-KEYSPACE_METRIC(misses)
-KEYSPACE_METRIC(expired)
-KEYSPACE_METRIC(pending_free)
-
-#define SHARD_METRIC(field)                                                                        \
-    static int64_t read_##field(struct shard *s) {                                                 \
-        return (int64_t)s->stats.field;                                                            \
-    }
-SHARD_METRIC(turns)
-SHARD_METRIC(messages_out)
-SHARD_METRIC(borrows)
-SHARD_METRIC(doorbells)
-
-static const struct metric metrics[] = {
-    {"memory", "used_memory", read_used},
-    {"memory", "lazyfree_pending_objects", read_pending_free},
-    {"stats", "expired_keys", read_expired},
-    {"stats", "keyspace_hits", read_hits},
-    {"stats", "keyspace_misses", read_misses},
-    {"stats", "shard_turns", read_turns},
-    {"stats", "shard_messages", read_messages_out},
-    {"stats", "shard_borrows", read_borrows},
-    {"stats", "shard_doorbells", read_doorbells},
-};
-
-static ON_SHARD void info_each(struct ctx *c) {
-    for (size_t i = 0; i < metrics_count(); i++) {
-        int64_t v = metrics_at(i)->read(c->shard);
-        outbuf_add(c->reply.out, (const char *)&v, sizeof v);
-    }
-    for (unsigned db = 0; db < keyspace_databases(c->keyspace); db++) {
-        const struct table *t = keyspace_peek_table(c->keyspace, db);
-        struct db_numbers d = {0};
-        if (t != NULL)
-            d = (struct db_numbers){table_count(t), table_expires(t)};
-        outbuf_add(c->reply.out, (const char *)&d, sizeof d);
-    }
-}
-
-static int64_t metric_sum(struct outbuf *const *parts, unsigned n, size_t i) {
-    int64_t sum = 0;
-    for (unsigned part = 0; part < n; part++) {
-        int64_t v;
-        memcpy(&v, parts[part]->buf + i * sizeof v, sizeof v);
-        sum += v;
-    }
-    return sum;
-}
-
-static struct db_numbers db_sum(struct outbuf *const *parts, unsigned n, unsigned db) {
-    struct db_numbers sum = {0};
-    size_t at = metrics_count() * sizeof(int64_t) + db * sizeof sum;
-    for (unsigned part = 0; part < n; part++) {
-        struct db_numbers d;
-        memcpy(&d, parts[part]->buf + at, sizeof d);
-        sum.keys += d.keys;
-        sum.expires += d.expires;
-    }
-    return sum;
-}
-
-/* --- sections --- */
-
-struct info {
-    struct ctx *ctx;
-    struct outbuf *const *parts;
-    unsigned n;
-    struct outbuf out;
-};
-
-static void print_metrics(struct info *in, const char *section) {
-    for (size_t i = 0; i < metrics_count(); i++)
-        if (strcmp(metrics_at(i)->section, section) == 0)
-            print(&in->out, "%s:%ld\r\n", metrics_at(i)->name,
-                  (long)metric_sum(in->parts, in->n, i));
-}
-
-static void print_server(struct info *in) {
-    struct utsname os;
-    const struct config *config = instance_of(in->ctx->shard)->config;
-    uint64_t up_s = (in->ctx->shard->now_ns - admin_start_ns()) / 1000000000ULL;
-    if (uname(&os) != 0)
-        memset(&os, 0, sizeof os);
-    print(&in->out, "redis_version:%s\r\nserver_name:anax\r\nanax_version:%s\r\n", "8.0.0",
-          ANAX_VERSION);
-    print(&in->out, "redis_mode:standalone\r\nos:%s %s %s\r\narch_bits:64\r\n", os.sysname,
-          os.release, os.machine);
-    print(&in->out, "multiplexing_api:%s\r\nprocess_id:%d\r\nrun_id:%s\r\ntcp_port:%ld\r\n",
-          loop_kind_name(in->ctx->shard->loop), (int)getpid(), admin_run_id(), (long)config->port);
-    print(&in->out, "server_time_usec:%ld\r\nuptime_in_seconds:%lu\r\nuptime_in_days:%lu\r\n",
-          (long)clock_wall_us(), (unsigned long)up_s, (unsigned long)(up_s / 86400));
-    print(&in->out, "hz:%ld\r\nshards:%u\r\n", (long)config->hz, in->n);
-}
-
-static void print_clients(struct info *in) {
-    const struct config *config = instance_of(in->ctx->shard)->config;
-    print_metrics(in, "clients");
-    print(&in->out, "maxclients:%ld\r\n", (long)config->maxclients);
-}
-
-static void print_memory(struct info *in) {
-    const struct config *config = instance_of(in->ctx->shard)->config;
-    print_metrics(in, "memory");
-    print(&in->out, "used_memory_rss:%zu\r\nmaxmemory:%ld\r\nmaxmemory_policy:noeviction\r\n",
-          mem_resident(), (long)config->maxmemory_bytes);
-    print(&in->out, "mem_allocator:%s\r\n", mem_allocator());
-}
-
-static void print_stats(struct info *in) {
-    print_metrics(in, "stats");
-}
-
-static void print_replication(struct info *in) {
-    print(&in->out, "role:master\r\nconnected_slaves:0\r\n");
-}
-
-static void print_cpu(struct info *in) {
-    struct rusage u;
-    if (getrusage(RUSAGE_SELF, &u) != 0)
-        return;
-    print(&in->out, "used_cpu_sys:%ld.%06ld\r\nused_cpu_user:%ld.%06ld\r\n",
-          (long)u.ru_stime.tv_sec, (long)u.ru_stime.tv_usec, (long)u.ru_utime.tv_sec,
-          (long)u.ru_utime.tv_usec);
-}
-
-static void print_keyspace(struct info *in) {
-    for (unsigned db = 0; db < keyspace_databases(in->ctx->keyspace); db++) {
-        struct db_numbers d = db_sum(in->parts, in->n, db);
-        if (d.keys != 0)
-            print(&in->out, "db%u:keys=%lu,expires=%lu,avg_ttl=0\r\n", db, (unsigned long)d.keys,
-                  (unsigned long)d.expires);
-    }
-}
-
-static const struct {
-    const char *name, *title;
-    void (*print)(struct info *in);
-} sections[] = {
-    {"server", "Server", print_server},
-    {"clients", "Clients", print_clients},
-    {"memory", "Memory", print_memory},
-    {"stats", "Stats", print_stats},
-    {"replication", "Replication", print_replication},
-    {"cpu", "CPU", print_cpu},
-    {"keyspace", "Keyspace", print_keyspace},
-};
-
-static bool section_asked(const struct ctx *c, const char *name) {
-    if (c->argc == 1)
-        return true;
-    for (uint32_t i = 1; i < c->argc; i++)
-        if (span_is(c->argv[i], name) || span_is(c->argv[i], "all") ||
-            span_is(c->argv[i], "default") || span_is(c->argv[i], "everything"))
-            return true;
-    return false;
+        outbuf_add(&in->out, line, n < (int)sizeof line ? (size_t)n : sizeof line - 1);
 }
 
 static void info_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) {
-    struct info in = {.ctx = c, .parts = parts, .n = n};
+    struct info in = {.ctx = c, .config = instance_of(c->shard)->config, .parts = parts, .n = n};
+    uint32_t set = asked(c);
     outbuf_init(&in.out, &c->shard->mem);
-    for (size_t i = 0; i < COUNT_OF(sections); i++) {
-        if (!section_asked(c, sections[i].name))
+    for (unsigned part = 0; part < n; part++)
+        in.at[part] = errors_at() + info_head(&in, part).errors * sizeof(struct error_count);
+    for (size_t s = 0; s < INFO_SECTIONS; s++) {
+        if (!has(set, (enum info_section)s))
             continue;
-        print(&in.out, "%s# %s\r\n", in.out.len ? "\r\n" : "", sections[i].title);
-        sections[i].print(&in);
+        info_print(&in, "%s# %s\r\n", in.out.len ? "\r\n" : "", sections[s].title);
+        sections[s].print(&in);
     }
     if (in.out.failed)
         ctx_oom(c);
@@ -214,11 +219,12 @@ static void info_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) 
 
 static const struct command rows[] = {
     {"INFO", NULL, -1, NO_KEYS, CMD_LOADING | CMD_STALE | CMD_FANOUT, ACL_SLOW | ACL_DANGEROUS,
-     "server", "1.0.0", "O(1)", "Tells the server's state and statistics.", .each = info_each,
-     .gather = info_gather},
+     "server", "1.0.0", "O(1)", "Tells the server's state and statistics.",
+     .tips = "nondeterministic_output request_policy:all_shards response_policy:special",
+     .syntax = "[section...]", .each = info_each, .gather = info_gather},
 };
 
 void info_register(void) {
     command_register(rows, COUNT_OF(rows));
-    metrics_register(metrics, COUNT_OF(metrics));
+    info_sample_register();
 }

@@ -189,13 +189,32 @@ static ON_SHARD void bitfield_ro_run(struct ctx *c) {
     bitfield(c, true);
 }
 
+/* bitfield_access: a call that only GETs writes nothing; one that is not valid counts as writing. */
+static const char *bitfield_access(const struct span *argv, uint32_t argc) {
+    for (uint32_t i = 2; i < argc;) {
+        uint32_t left = argc - i - 1;
+        if (span_is(argv[i], "GET") && left >= 2)
+            i += 3;
+        else if (span_is(argv[i], "OVERFLOW") && left >= 1)
+            i += 2;
+        else
+            return "RW access update";
+    }
+    return "RO access";
+}
+
 static const struct command rows[] = {
     {"BITFIELD", bitfield_run, -2, KEY(1), CMD_WRITE | CMD_DENY_OOM, ACL_BITMAP, "bitmap", "3.2.0",
      "O(1) for each operation", "Reads and writes integers of any width in a string.",
-     .key_access = "RW access update variable_flags"},
+     .key_access = "RW access update variable_flags",
+     .syntax = "key [operation(GET=get-block(encoding offset)|"
+               "write([OVERFLOW=overflow-block(WRAP|SAT|FAIL)] "
+               "write-operation(SET=set-block(encoding offset value:integer)|"
+               "INCRBY=incrby-block(encoding offset increment))))...]",
+     .find_access = bitfield_access},
     {"BITFIELD_RO", bitfield_ro_run, -2, KEY(1), CMD_READ | CMD_FAST, ACL_BITMAP, "bitmap", "6.0.0",
      "O(1) for each operation", "Reads integers of any width in a string.",
-     .key_access = "RO access"},
+     .key_access = "RO access", .syntax = "key [GET=get-block(encoding offset),...]"},
 };
 
 void bitfield_register(void) {

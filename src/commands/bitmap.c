@@ -145,13 +145,15 @@ static ON_SHARD void bitpos_run(struct ctx *c) {
 static const struct command rows[] = {
     {"SETBIT", setbit_run, 4, KEY(1), CMD_WRITE | CMD_DENY_OOM, ACL_BITMAP, "bitmap", "2.2.0",
      "O(1)", "Sets or clears a bit of a string and returns what it was.",
-     .key_access = "RW access update"},
+     .key_access = "RW access update", .syntax = "key offset value:integer"},
     {"GETBIT", getbit_run, 3, KEY(1), CMD_READ | CMD_FAST, ACL_BITMAP, "bitmap", "2.2.0", "O(1)",
-     "Returns a bit of a string.", .key_access = "RO access"},
+     "Returns a bit of a string.", .key_access = "RO access", .syntax = "key offset"},
     {"BITCOUNT", bitcount_run, -2, KEY(1), CMD_READ, ACL_BITMAP, "bitmap", "2.6.0",
-     "O(N) in the bytes", "Counts the set bits of a string.", .key_access = "RO access"},
+     "O(N) in the bytes", "Counts the set bits of a string.", .key_access = "RO access",
+     .syntax = "key [range(start end [unit(BYTE|BIT)])]"},
     {"BITPOS", bitpos_run, -3, KEY(1), CMD_READ, ACL_BITMAP, "bitmap", "2.8.7", "O(N) in the bytes",
-     "Finds the first set or clear bit of a string.", .key_access = "RO access"},
+     "Finds the first set or clear bit of a string.", .key_access = "RO access",
+     .syntax = "key bit [range(start [end-unit-block(end [unit(BYTE|BIT)])])]"},
 };
 
 void bitmap_register(void) {

@@ -165,7 +165,8 @@ static const struct command rows[] = {
     {"BITOP", bitop_run, -4, KEYS(2, -1, 1), CMD_WRITE | CMD_DENY_OOM, ACL_BITMAP, "bitmap",
      "2.6.0", "O(N) in the bytes of all sources",
      "Stores the result of a bitwise operation between strings.",
-     .key_access = "OW update;RO access"},
+     .key_access = "OW update;RO access",
+     .syntax = "operation(AND|OR|XOR|NOT|DIFF|DIFF1|ANDOR|ONE) destkey key..."},
 };
 
 void bitop_register(void) {

@@ -1,5 +1,6 @@
 /* command.c: the registry, and what every family of commands shares. See anax/command.h. */
 #include "anax/command.h"
+#include "command_syntax_impl.h"
 #include "ctx_impl.h"
 #include "shards/assert.h"
 #include <assert.h>
@@ -133,6 +134,7 @@ void command_register(const struct command *rows, size_t n) {
         struct span name = {row->name, strlen(row->name)};
         ASSERT(name.len > 0 && name.len <= COMMAND_NAME_MAX);
         ASSERT(find_slot(name) == NULL);
+        ASSERT(command_syntax_valid(row->syntax));
         row->id = (uint16_t)id;
         row->parent = (uint16_t)id;
         row->acl |= implied_acl(row->flags);

@@ -56,18 +56,22 @@ static ON_SHARD void type_run(struct ctx *c) {
 static const struct command rows[] = {
     {"DEL", del_run, -2, KEYS(1, -1, 1), CMD_WRITE, ACL_KEYSPACE, "generic", "1.0.0",
      "O(N) in the keys", "Deletes keys.",
-     .tips = "request_policy:multi_shard response_policy:agg_sum", .key_access = "RM delete"},
+     .tips = "request_policy:multi_shard response_policy:agg_sum", .key_access = "RM delete",
+     .syntax = "key..."},
     {"UNLINK", del_run, -2, KEYS(1, -1, 1), CMD_WRITE | CMD_FAST, ACL_KEYSPACE, "generic", "4.0.0",
      "O(1) for each key", "Deletes keys; what they held may be freed later.",
-     .tips = "request_policy:multi_shard response_policy:agg_sum", .key_access = "RM delete"},
+     .tips = "request_policy:multi_shard response_policy:agg_sum", .key_access = "RM delete",
+     .syntax = "key..."},
     {"EXISTS", exists_run, -2, KEYS(1, -1, 1), CMD_READ | CMD_FAST, ACL_KEYSPACE, "generic",
      "1.0.0", "O(N) in the keys", "Counts which of the keys exist.",
-     .tips = "request_policy:multi_shard response_policy:agg_sum", .key_access = "RO"},
+     .tips = "request_policy:multi_shard response_policy:agg_sum", .key_access = "RO",
+     .syntax = "key..."},
     {"TOUCH", touch_run, -2, KEYS(1, -1, 1), CMD_READ | CMD_FAST, ACL_KEYSPACE, "generic", "3.2.1",
      "O(N) in the keys", "Counts which of the keys exist, and notes that they were accessed.",
-     .tips = "request_policy:multi_shard response_policy:agg_sum", .key_access = "RO"},
+     .tips = "request_policy:multi_shard response_policy:agg_sum", .key_access = "RO",
+     .syntax = "key..."},
     {"TYPE", type_run, 2, KEY(1), CMD_READ | CMD_FAST, ACL_KEYSPACE, "generic", "1.0.0", "O(1)",
-     "Returns the type of what a key holds.", .key_access = "RO"},
+     "Returns the type of what a key holds.", .key_access = "RO", .syntax = "key"},
 };
 
 void generic_register(void) {

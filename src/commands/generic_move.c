@@ -183,15 +183,16 @@ static ON_SHARD void copy_run(struct ctx *c) {
 static const struct command rows[] = {
     {"RENAME", rename_run, 3, KEYS(1, 2, 1), CMD_WRITE, ACL_KEYSPACE, "generic", "1.0.0", "O(1)",
      "Gives a key another name; what had that name is lost.",
-     .key_access = "RW access delete;OW update"},
+     .key_access = "RW access delete;OW update", .syntax = "key newkey"},
     {"RENAMENX", renamenx_run, 3, KEYS(1, 2, 1), CMD_WRITE | CMD_FAST, ACL_KEYSPACE, "generic",
      "1.0.0", "O(1)", "Gives a key another name that nothing has.",
-     .key_access = "RW access delete;OW insert"},
+     .key_access = "RW access delete;OW insert", .syntax = "key newkey"},
     {"MOVE", move_run, 3, KEY(1), CMD_WRITE | CMD_FAST, ACL_KEYSPACE, "generic", "1.0.0", "O(1)",
-     "Moves a key to another database.", .key_access = "RW access update"},
+     "Moves a key to another database.", .key_access = "RW access update", .syntax = "key db"},
     {"COPY", copy_run, -3, KEYS(1, 2, 1), CMD_WRITE | CMD_DENY_OOM, ACL_KEYSPACE, "generic",
      "6.2.0", "O(N) in the elements of a collection, O(1) for a string",
-     "Copies what a key holds to another key.", .key_access = "RO access;OW update"},
+     "Copies what a key holds to another key.", .key_access = "RO access;OW update",
+     .syntax = "source:key destination:key [DB=destination-db] [REPLACE]"},
 };
 
 void generic_move_register(void) {

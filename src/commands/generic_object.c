@@ -10,17 +10,17 @@ static ON_SHARD const struct entry *find(struct ctx *c) {
     return e;
 }
 
+const char *object_encoding(const struct entry *e) {
+    enum repr repr = entry_repr(e);
+    if (repr == REPR_INT)
+        return "int";
+    return repr == REPR_INLINE && entry_bytes(e).len <= STRVAL_EMBSTR_MAX ? "embstr" : "raw";
+}
+
 static ON_SHARD void encoding_run(struct ctx *c) {
     const struct entry *e = find(c);
-    if (e == NULL)
-        return;
-    enum repr repr = entry_repr(e);
-    const char *name = "raw";
-    if (repr == REPR_INT)
-        name = "int";
-    else if (repr == REPR_INLINE && entry_bytes(e).len <= STRVAL_EMBSTR_MAX)
-        name = "embstr";
-    reply_bulk_cstr(&c->reply, name);
+    if (e != NULL)
+        reply_bulk_cstr(&c->reply, object_encoding(e));
 }
 
 static ON_SHARD void freq_run(struct ctx *c) {
@@ -38,34 +38,18 @@ static ON_SHARD void idletime_run(struct ctx *c) {
         reply_int(&c->reply, (ctx_access_now(c) - entry_access(e)) & ACCESS_MASK);
 }
 
-/* refcount_run: Redis keeps one object for each of the integers below SHARED_INTEGERS and tells
- * that it has countless owners. */
-static ON_SHARD void refcount_run(struct ctx *c) {
+/* Redis keeps one object for each of the integers below SHARED_INTEGERS and tells that it has
+ * countless owners. */
+int object_refcount(const struct entry *e) {
     enum { SHARED_INTEGERS = 10000 };
-    const struct entry *e = find(c);
-    if (e == NULL)
-        return;
     bool shared = entry_repr(e) == REPR_INT && entry_int(e) >= 0 && entry_int(e) < SHARED_INTEGERS;
-    reply_int(&c->reply, shared ? INT32_MAX : 1);
+    return shared ? INT32_MAX : 1;
 }
 
-static void help_run(struct ctx *c) {
-    static const char *const lines[] = {
-        "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "ENCODING <key>",
-        "    Return how the value of <key> is kept: int, embstr or raw for a string.",
-        "FREQ <key>",
-        "    Return how often <key> is accessed, when an LFU maxmemory policy counts it.",
-        "IDLETIME <key>",
-        "    Return the seconds since <key> was read or written last.",
-        "REFCOUNT <key>",
-        "    Return how many owners the value of <key> has.",
-        "HELP",
-        "    Print this help.",
-    };
-    reply_array(&c->reply, COUNT_OF(lines));
-    for (size_t i = 0; i < COUNT_OF(lines); i++)
-        reply_status(&c->reply, lines[i]);
+static ON_SHARD void refcount_run(struct ctx *c) {
+    const struct entry *e = find(c);
+    if (e != NULL)
+        reply_int(&c->reply, object_refcount(e));
 }
 
 static const struct command rows[] = {
@@ -73,17 +57,18 @@ static const struct command rows[] = {
      "Tells how values are kept.", .key_access = NULL},
     {"OBJECT|ENCODING", encoding_run, 3, KEY(2), CMD_READ, ACL_KEYSPACE, "generic", "2.2.3", "O(1)",
      "Returns how the value of a key is kept.", .tips = "nondeterministic_output",
-     .key_access = "RO"},
+     .key_access = "RO", .syntax = "key"},
     {"OBJECT|FREQ", freq_run, 3, KEY(2), CMD_READ, ACL_KEYSPACE, "generic", "4.0.0", "O(1)",
-     "Returns how often a key is accessed.", .tips = "nondeterministic_output", .key_access = "RO"},
+     "Returns how often a key is accessed.", .tips = "nondeterministic_output", .key_access = "RO",
+     .syntax = "key"},
     {"OBJECT|IDLETIME", idletime_run, 3, KEY(2), CMD_READ, ACL_KEYSPACE, "generic", "2.2.3", "O(1)",
      "Returns the seconds since a key was accessed last.", .tips = "nondeterministic_output",
-     .key_access = "RO"},
+     .key_access = "RO", .syntax = "key"},
     {"OBJECT|REFCOUNT", refcount_run, 3, KEY(2), CMD_READ, ACL_KEYSPACE, "generic", "2.2.3", "O(1)",
      "Returns how many owners the value of a key has.", .tips = "nondeterministic_output",
-     .key_access = "RO"},
-    {"OBJECT|HELP", help_run, 2, NO_KEYS, CMD_LOADING | CMD_STALE, ACL_KEYSPACE, "generic", "6.2.0",
-     "O(1)", "Returns what OBJECT's subcommands do.", .key_access = NULL},
+     .key_access = "RO", .syntax = "key"},
+    {"OBJECT|HELP", command_help_run, 2, NO_KEYS, CMD_LOADING | CMD_STALE, ACL_KEYSPACE, "generic",
+     "6.2.0", "O(1)", "Returns what OBJECT's subcommands do.", .key_access = NULL},
 };
 
 void generic_object_register(void) {

@@ -176,7 +176,8 @@ static ON_SHARD void lcs_run(struct ctx *c) {
 static const struct command rows[] = {
     {"LCS", lcs_run, -3, KEYS(1, 2, 1), CMD_READ, ACL_STRING, "string", "7.0.0", "O(N*M)",
      "Returns the longest common subsequence of two strings, its length or its ranges.",
-     .key_access = "RO access"},
+     .key_access = "RO access",
+     .syntax = "key1:key key2:key [LEN] [IDX] [MINMATCHLEN=min-match-len:integer] [WITHMATCHLEN]"},
 };
 
 void lcs_register(void) {

@@ -8,6 +8,10 @@
  */
 #define EXPIRE_MS_MAX ((1LL << 48) - 1)
 
+/* SET_OPTIONS_TIMES: as a row's syntax says them. */
+#define SET_OPTIONS_TIMES                                                                          \
+    "EX=seconds|PX=milliseconds|EXAT=unix-time-seconds|PXAT=unix-time-milliseconds"
+
 enum expiry {
     EXPIRY_NONE,
     EXPIRY_EX,

@@ -137,13 +137,16 @@ static ON_SHARD char *create_zeros(struct ctx *c, uint32_t key, size_t len) {
 /* edit_blob: in place when nobody else reads the blob and it has room. */
 static ON_SHARD char *edit_blob(struct ctx *c, struct entry *e, size_t len) {
     struct blob *b = entry_object(e);
-    struct blob *grown = strval_grow(keyspace_mem(c->keyspace), b, len < b->len ? b->len : len);
+    size_t before = b->len;
+    struct blob *grown = strval_grow(keyspace_mem(c->keyspace), b, len < before ? before : len);
     if (grown == NULL) {
         ctx_oom(c);
         return NULL;
     }
     if (grown != b)
         entry_set_object(e, grown);
+    if (grown->len != before)
+        table_length_changed(ctx_table(c), e, before);
     return grown->data;
 }
 

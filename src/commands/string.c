@@ -176,31 +176,52 @@ static ON_SHARD void delifeq_run(struct ctx *c) {
     reply_int(&c->reply, equal);
 }
 
+/* set_access: only a SET that returns the string before reads it. */
+static const char *set_access(const struct span *argv, uint32_t argc) {
+    for (uint32_t i = 3; i < argc; i++) {
+        if (span_is(argv[i], "GET"))
+            return "RW access update";
+    }
+    return "OW update";
+}
+
 static const struct command rows[] = {
     {"GET", get_run, 2, KEY(1), CMD_READ | CMD_FAST, ACL_STRING, "string", "1.0.0", "O(1)",
-     "Returns the string that a key holds.", .key_access = "RO access"},
-    {"SET", set_run, -3, KEY(1), CMD_WRITE | CMD_DENY_OOM | CMD_BIG_LAST, ACL_STRING, "string",
-     "1.0.0", "O(1)", "Stores a string under a key, whatever it held, on conditions if wanted.",
-     .key_access = "RW access update variable_flags"},
+     "Returns the string that a key holds.", .key_access = "RO access", .syntax = "key"},
+    {"SET", set_run, -3, KEY(1), CMD_WRITE | CMD_DENY_OOM | CMD_BIG_LAST | CMD_CONSTANT, ACL_STRING,
+     "string", "1.0.0", "O(1)",
+     "Stores a string under a key, whatever it held, on conditions if wanted.",
+     .key_access = "RW access update variable_flags",
+     .syntax = "key value [condition(NX|XX|IFEQ=comparison-value)] [GET] "
+               "[expiration(" SET_OPTIONS_TIMES "|KEEPTTL)]",
+     .find_access = set_access},
     {"SETNX", setnx_run, 3, KEY(1), CMD_WRITE | CMD_DENY_OOM | CMD_FAST | CMD_BIG_LAST, ACL_STRING,
      "string", "1.0.0", "O(1)", "Stores a string only if the key does not exist.",
-     .key_access = "OW insert"},
+     .key_access = "OW insert", .syntax = "key value", .deprecated_since = "2.6.12",
+     .replaced_by = "`SET` with the `NX` argument"},
     {"SETEX", setex_run, 4, KEY(1), CMD_WRITE | CMD_DENY_OOM | CMD_BIG_LAST, ACL_STRING, "string",
-     "2.0.0", "O(1)", "Stores a string that expires after some seconds.",
-     .key_access = "OW update"},
+     "2.0.0", "O(1)", "Stores a string that expires after some seconds.", .key_access = "OW update",
+     .syntax = "key seconds value", .deprecated_since = "2.6.12",
+     .replaced_by = "`SET` with the `EX` argument"},
     {"PSETEX", psetex_run, 4, KEY(1), CMD_WRITE | CMD_DENY_OOM | CMD_BIG_LAST, ACL_STRING, "string",
      "2.6.0", "O(1)", "Stores a string that expires after some milliseconds.",
-     .key_access = "OW update"},
+     .key_access = "OW update", .syntax = "key milliseconds value", .deprecated_since = "2.6.12",
+     .replaced_by = "`SET` with the `PX` argument"},
     {"GETSET", getset_run, 3, KEY(1), CMD_WRITE | CMD_DENY_OOM | CMD_FAST | CMD_BIG_LAST,
      ACL_STRING, "string", "1.0.0", "O(1)", "Stores a string and returns the one before.",
-     .key_access = "RW access update"},
+     .key_access = "RW access update", .syntax = "key value", .deprecated_since = "6.2.0",
+     .replaced_by = "`SET` with the `!GET` argument"},
     {"GETDEL", getdel_run, 2, KEY(1), CMD_WRITE | CMD_FAST, ACL_STRING, "string", "6.2.0", "O(1)",
-     "Returns the string that a key holds and deletes the key.", .key_access = "RW access delete"},
+     "Returns the string that a key holds and deletes the key.", .key_access = "RW access delete",
+     .syntax = "key"},
     {"GETEX", getex_run, -2, KEY(1), CMD_WRITE | CMD_FAST, ACL_STRING, "string", "6.2.0", "O(1)",
      "Returns the string that a key holds and changes when it expires.",
-     .key_access = "RW access update"},
+     .key_access = "RW access update",
+     .syntax = "key "
+               "[expiration(" SET_OPTIONS_TIMES "|PERSIST)]"},
     {"DELIFEQ", delifeq_run, 3, KEY(1), CMD_WRITE | CMD_FAST, ACL_STRING, "string", "9.0.0", "O(N)",
-     "Deletes a key if it holds the given string.", .key_access = "RM delete"},
+     "Deletes a key if it holds the given string.", .key_access = "RM delete",
+     .syntax = "key value"},
 };
 
 static void destroy_blob(struct mem *m, void *object) {

@@ -265,19 +265,23 @@ static int msetex_route(struct ctx *c) {
 static const struct command rows[] = {
     {"MGET", mget_run, -2, KEYS(1, -1, 1), CMD_READ | CMD_FAST, ACL_STRING, "string", "1.0.0",
      "O(N) in the keys", "Returns the strings that several keys hold.",
-     .tips = "request_policy:multi_shard", .key_access = "RO access"},
+     .tips = "request_policy:multi_shard", .key_access = "RO access", .syntax = "key..."},
     {"MSET", mset_run, -3, KEYS(1, -1, 2), CMD_WRITE | CMD_DENY_OOM | CMD_BIG_LAST, ACL_STRING,
      "string", "1.0.1", "O(N) in the keys", "Stores strings under several keys, all at once.",
-     .tips = "request_policy:multi_shard response_policy:all_succeeded", .key_access = "OW update"},
+     .tips = "request_policy:multi_shard response_policy:all_succeeded", .key_access = "OW update",
+     .syntax = "data(key value)..."},
     {"MSETNX", msetnx_run, -3, KEYS(1, -1, 2), CMD_WRITE | CMD_DENY_OOM | CMD_BIG_LAST, ACL_STRING,
      "string", "1.0.1", "O(N) in the keys",
      "Stores strings under several keys, all at once, if none of the keys exists.",
-     .tips = "request_policy:multi_shard response_policy:agg_min", .key_access = "OW insert"},
+     .key_access = "OW insert", .syntax = "data(key value)..."},
     {"MSETEX", msetex_run, -4, NO_KEYS, CMD_WRITE | CMD_DENY_OOM | CMD_MOVABLE_KEYS | CMD_ROUTED,
      ACL_STRING, "string", "9.1.0", "O(N) in the keys",
      "Stores strings under several keys, with one expiry and condition for all.",
      .route = msetex_route, .find_keys = msetex_keys,
-     .tips = "request_policy:multi_shard response_policy:all_succeeded", .key_access = "OW update"},
+     .tips = "request_policy:multi_shard response_policy:all_succeeded", .key_access = "OW update",
+     .syntax = "numkeys data(key value)... [condition(NX|XX)] "
+               "[expiration(" SET_OPTIONS_TIMES "|KEEPTTL)]",
+     .numkeys = {1, 2}},
 };
 
 void string_multi_register(void) {

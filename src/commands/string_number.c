@@ -29,7 +29,7 @@ static ON_SHARD void add(struct ctx *c, int64_t delta) {
         return;
     }
     if (likely(e != NULL && entry_repr(e) == REPR_INT))
-        entry_set_int(e, v);
+        table_set_int(ctx_table(c), e, v);
     else if (!str_entry_set_int(c, 1, v, e == NULL ? EXPIRE_NEVER : EXPIRE_KEEP))
         return;
     reply_int(&c->reply, v);
@@ -86,19 +86,19 @@ static ON_SHARD void incrbyfloat_run(struct ctx *c) {
 static const struct command rows[] = {
     {"INCR", incr_run, 2, KEY(1), CMD_WRITE | CMD_DENY_OOM | CMD_FAST, ACL_STRING, "string",
      "1.0.0", "O(1)", "Adds one to the integer that a key holds; a missing key counts as 0.",
-     .key_access = "RW access update"},
+     .key_access = "RW access update", .syntax = "key"},
     {"DECR", decr_run, 2, KEY(1), CMD_WRITE | CMD_DENY_OOM | CMD_FAST, ACL_STRING, "string",
      "1.0.0", "O(1)", "Takes one from the integer that a key holds; a missing key counts as 0.",
-     .key_access = "RW access update"},
+     .key_access = "RW access update", .syntax = "key"},
     {"INCRBY", incrby_run, 3, KEY(1), CMD_WRITE | CMD_DENY_OOM | CMD_FAST, ACL_STRING, "string",
      "1.0.0", "O(1)", "Adds an integer to the one that a key holds.",
-     .key_access = "RW access update"},
+     .key_access = "RW access update", .syntax = "key increment"},
     {"DECRBY", decrby_run, 3, KEY(1), CMD_WRITE | CMD_DENY_OOM | CMD_FAST, ACL_STRING, "string",
      "1.0.0", "O(1)", "Takes an integer from the one that a key holds.",
-     .key_access = "RW access update"},
+     .key_access = "RW access update", .syntax = "key decrement"},
     {"INCRBYFLOAT", incrbyfloat_run, 3, KEY(1), CMD_WRITE | CMD_DENY_OOM | CMD_FAST, ACL_STRING,
      "string", "2.6.0", "O(1)", "Adds a decimal number to the one that a key holds.",
-     .key_access = "RW access update"},
+     .key_access = "RW access update", .syntax = "key increment:double"},
 };
 
 void string_number_register(void) {

@@ -85,16 +85,20 @@ static ON_SHARD void getrange_run(struct ctx *c) {
 static const struct command rows[] = {
     {"APPEND", append_run, 3, KEY(1), CMD_WRITE | CMD_DENY_OOM | CMD_FAST | CMD_BIG_LAST,
      ACL_STRING, "string", "2.0.0", "O(1) amortized, O(N) in the bytes appended",
-     "Appends bytes to a string; a missing key counts as empty.", .key_access = "RW insert"},
+     "Appends bytes to a string; a missing key counts as empty.", .key_access = "RW insert",
+     .syntax = "key value"},
     {"STRLEN", strlen_run, 2, KEY(1), CMD_READ | CMD_FAST, ACL_STRING, "string", "2.2.0", "O(1)",
-     "Returns the length of a string in bytes.", .key_access = "RO"},
+     "Returns the length of a string in bytes.", .key_access = "RO", .syntax = "key"},
     {"SETRANGE", setrange_run, 4, KEY(1), CMD_WRITE | CMD_DENY_OOM, ACL_STRING, "string", "2.2.0",
      "O(N) in the bytes written and the zeros before them",
-     "Overwrites part of a string, filling a gap before it with zeros.", .key_access = "RW update"},
+     "Overwrites part of a string, filling a gap before it with zeros.", .key_access = "RW update",
+     .syntax = "key offset value"},
     {"GETRANGE", getrange_run, 4, KEY(1), CMD_READ, ACL_STRING, "string", "2.4.0",
-     "O(N) in the bytes returned", "Returns part of a string.", .key_access = "RO access"},
+     "O(N) in the bytes returned", "Returns part of a string.", .key_access = "RO access",
+     .syntax = "key start end"},
     {"SUBSTR", getrange_run, 4, KEY(1), CMD_READ, ACL_STRING, "string", "1.0.0",
-     "O(N) in the bytes returned", "The former name of GETRANGE.", .key_access = "RO access"},
+     "O(N) in the bytes returned", "The former name of GETRANGE.", .key_access = "RO access",
+     .syntax = "key start end", .deprecated_since = "2.0.0", .replaced_by = "`GETRANGE`"},
 };
 
 void string_range_register(void) {

@@ -1,386 +1,14 @@
 #include "anax/config.h"
 #include "anax/glob.h"
-#include "anax/words.h"
 #include "config_impl.h"
 #include "shards/assert.h"
 #include "shards/log.h"
 #include "shards/shard.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-enum row_flags {
-    CONFIG_MUTABLE = 1 << 0, /* CONFIG SET takes it */
-    CONFIG_MULTI = 1 << 1,   /* takes several values on one line */
-    CONFIG_FIXED = 1 << 2,   /* only the default can be had so far */
-    CONFIG_SECRET = 1 << 3,  /* errors do not repeat the value */
-    CONFIG_MAY_LACK_VALUE = 1 << 4,
-};
-
-enum problem {
-    FINE,
-    WRONG_COUNT,
-    NOT_A_NUMBER,
-    OUT_OF_RANGE,
-    NOT_MEMORY,
-    NOT_A_CHOICE,
-    TOO_LONG,
-    ZERO_BYTE,
-    BAD_CLASS,
-    BAD_LIMIT,
-    LIMIT_COUNT,
-    BAD_CPUS,
-    NOT_AVAILABLE,
-};
-
-enum { VALUE_TEXT_MAX = CONFIG_TEXT_MAX + 1 };
-
-/* A text that is written piece by piece and cut where it would not fit. */
-struct text {
-    char *to;
-    size_t len, size;
-};
-
-static void text_addf(struct text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-static void text_addf(struct text *t, const char *fmt, ...) {
-    va_list args;
-
-    va_start(args, fmt);
-    int n = vsnprintf(t->to + t->len, t->size - t->len, fmt, args);
-    va_end(args);
-    ASSERT(n >= 0);
-    size_t room = t->size - t->len - 1;
-    t->len += (size_t)n < room ? (size_t)n : room;
-}
-
-/* How values of one kind are read, shown, and explained to who got one wrong. */
-struct kind {
-    enum problem (*set)(const struct config_row *row, void *field, const struct span *values,
-                        unsigned n);
-    void (*get)(const struct config_row *row, const void *field, struct text *out);
-    void (*allowed)(const struct config_row *row, struct text *out);
-};
-
-struct config_row {
-    const char *name;
-    const struct kind *kind;
-    unsigned flags;
-    size_t at; /* of the field in struct config */
-    const char *initial;
-    int64_t min, max;           /* of a number, or the bytes of a text */
-    const char *const *choices; /* names by value, up to NULL */
-};
-
-/* --- numbers --- */
-
-static enum problem store_bounded(const struct config_row *row, void *field, int64_t v) {
-    if (v < row->min || v > row->max)
-        return OUT_OF_RANGE;
-    *(int64_t *)field = v;
-    return FINE;
-}
-
-static enum problem int_set(const struct config_row *row, void *field, const struct span *values,
-                            unsigned n) {
-    int64_t v;
-
-    (void)n;
-    return words_int(values[0], &v) ? store_bounded(row, field, v) : NOT_A_NUMBER;
-}
-
-static void int_get(const struct config_row *row, const void *field, struct text *out) {
-    (void)row;
-    text_addf(out, "%" PRId64, *(const int64_t *)field);
-}
-
-static void int_allowed(const struct config_row *row, struct text *out) {
-    text_addf(out, "a number from %" PRId64 " to %" PRId64, row->min, row->max);
-}
-
-static enum problem octal_set(const struct config_row *row, void *field, const struct span *values,
-                              unsigned n) {
-    int64_t v = 0;
-
-    (void)n;
-    if (values[0].len == 0 || values[0].len > 20)
-        return NOT_A_NUMBER;
-    for (size_t i = 0; i < values[0].len; i++) {
-        char c = values[0].ptr[i];
-        if (c < '0' || c > '7')
-            return NOT_A_NUMBER;
-        v = v * 8 + (c - '0');
-    }
-    return store_bounded(row, field, v);
-}
-
-static void octal_get(const struct config_row *row, const void *field, struct text *out) {
-    (void)row;
-    text_addf(out, "%" PRIo64, (uint64_t) * (const int64_t *)field);
-}
-
-static void octal_allowed(const struct config_row *row, struct text *out) {
-    text_addf(out, "an octal number from %" PRIo64 " to %" PRIo64, (uint64_t)row->min,
-              (uint64_t)row->max);
-}
-
-/* Bytes: digits and a unit; k is 1000 and kb is 1024, as in redis.conf. No digits at all are 0, as
- * there. */
-static bool read_memory(struct span s, int64_t *out) {
-    static const struct {
-        const char *name;
-        int64_t bytes;
-    } units[] = {{"", 1},        {"b", 1},        {"k", 1000},       {"kb", 1 << 10},
-                 {"m", 1000000}, {"mb", 1 << 20}, {"g", 1000000000}, {"gb", 1 << 30}};
-    int64_t v = 0;
-    size_t i = 0;
-
-    for (; i < s.len && s.ptr[i] >= '0' && s.ptr[i] <= '9'; i++)
-        if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, s.ptr[i] - '0', &v))
-            return false;
-    for (size_t u = 0; u < COUNT_OF(units); u++)
-        if (span_is((struct span){s.ptr + i, s.len - i}, units[u].name))
-            return !__builtin_mul_overflow(v, units[u].bytes, out);
-    return false;
-}
-
-static enum problem memory_set(const struct config_row *row, void *field, const struct span *values,
-                               unsigned n) {
-    int64_t v;
-
-    (void)n;
-    return read_memory(values[0], &v) ? store_bounded(row, field, v) : NOT_MEMORY;
-}
-
-static void memory_allowed(const struct config_row *row, struct text *out) {
-    text_addf(out, "a number of bytes such as 64000, 100mb or 2gb, at least %" PRId64, row->min);
-}
-
-/* --- words --- */
-
-static enum problem bool_set(const struct config_row *row, void *field, const struct span *values,
-                             unsigned n) {
-    (void)row;
-    (void)n;
-    bool yes = span_is(values[0], "yes");
-    if (!yes && !span_is(values[0], "no"))
-        return NOT_A_CHOICE;
-    *(bool *)field = yes;
-    return FINE;
-}
-
-static void bool_get(const struct config_row *row, const void *field, struct text *out) {
-    (void)row;
-    text_addf(out, "%s", *(const bool *)field ? "yes" : "no");
-}
-
-static void bool_allowed(const struct config_row *row, struct text *out) {
-    (void)row;
-    text_addf(out, "yes or no");
-}
-
-static enum problem enum_set(const struct config_row *row, void *field, const struct span *values,
-                             unsigned n) {
-    (void)n;
-    for (int i = 0; row->choices[i] != NULL; i++) {
-        if (span_is(values[0], row->choices[i])) {
-            *(int *)field = i;
-            return FINE;
-        }
-    }
-    return NOT_A_CHOICE;
-}
-
-static void enum_get(const struct config_row *row, const void *field, struct text *out) {
-    text_addf(out, "%s", row->choices[*(const int *)field]);
-}
-
-static void add_choices(const struct config_row *row, struct text *out) {
-    for (int i = 0; row->choices[i] != NULL; i++)
-        text_addf(out, "%s%s", i == 0 ? "" : ", ", row->choices[i]);
-}
-
-static void enum_allowed(const struct config_row *row, struct text *out) {
-    text_addf(out, "one of ");
-    add_choices(row, out);
-}
-
-/* Several values become one text with a space between them. */
-static enum problem text_set(const struct config_row *row, void *field, const struct span *values,
-                             unsigned n) {
-    char *to = field;
-    size_t len = 0;
-
-    for (unsigned i = 0; i < n; i++) {
-        if (values[i].len + (i > 0) > (size_t)row->max - len)
-            return TOO_LONG;
-        if (memchr(values[i].ptr, '\0', values[i].len) != NULL)
-            return ZERO_BYTE;
-        if (i > 0)
-            to[len++] = ' ';
-        memcpy(to + len, values[i].ptr, values[i].len);
-        len += values[i].len;
-    }
-    to[len] = '\0';
-    return FINE;
-}
-
-static void text_get(const struct config_row *row, const void *field, struct text *out) {
-    (void)row;
-    text_addf(out, "%s", (const char *)field);
-}
-
-static void text_allowed(const struct config_row *row, struct text *out) {
-    text_addf(out, "a text of at most %" PRId64 " bytes", row->max);
-}
-
-/* --- client-output-buffer-limit: any number of "class hard soft seconds" --- */
-
-static bool read_class(struct span s, enum config_class *out) {
-    if (span_is(s, "normal"))
-        *out = CONFIG_CLASS_NORMAL;
-    else if (span_is(s, "replica") || span_is(s, "slave"))
-        *out = CONFIG_CLASS_REPLICA;
-    else if (span_is(s, "pubsub"))
-        *out = CONFIG_CLASS_PUBSUB;
-    else
-        return false;
-    return true;
-}
-
-static enum problem limit_set_words(struct config_output_limit *limits, const struct span *words,
-                                    unsigned n) {
-    if (n % 4 != 0)
-        return LIMIT_COUNT;
-    for (unsigned i = 0; i < n; i += 4) {
-        enum config_class class;
-        struct config_output_limit limit;
-        if (!read_class(words[i], &class))
-            return BAD_CLASS;
-        if (!read_memory(words[i + 1], &limit.hard_bytes) ||
-            !read_memory(words[i + 2], &limit.soft_bytes) ||
-            !words_int(words[i + 3], &limit.soft_s) || limit.soft_s < 0)
-            return BAD_LIMIT;
-        limits[class] = limit;
-    }
-    return FINE;
-}
-
-/* CONFIG SET gives all of it as one value, split at each single space as Redis does. */
-static enum problem limit_set(const struct config_row *row, void *field, const struct span *values,
-                              unsigned n) {
-    struct span words[CONFIG_VALUES_MAX];
-    const char *c = values[0].ptr;
-    size_t left = values[0].len;
-    unsigned count = 0;
-
-    (void)row;
-    if (n > 1)
-        return limit_set_words(field, values, n);
-    while (left > 0 && count < CONFIG_VALUES_MAX) {
-        const char *space = memchr(c, ' ', left);
-        size_t len = space == NULL ? left : (size_t)(space - c);
-        words[count++] = (struct span){c, len};
-        size_t taken = space == NULL ? len : len + 1;
-        c += taken;
-        left -= taken;
-    }
-    return left > 0 ? LIMIT_COUNT : limit_set_words(field, words, count);
-}
-
-static void limit_get(const struct config_row *row, const void *field, struct text *out) {
-    /* Redis still shows the old word for replica, and clients look for it. */
-    static const char *const names[CONFIG_CLASSES] = {"normal", "slave", "pubsub"};
-    const struct config_output_limit *limits = field;
-
-    (void)row;
-    for (int i = 0; i < CONFIG_CLASSES; i++)
-        text_addf(out, "%s%s %" PRId64 " %" PRId64 " %" PRId64, i == 0 ? "" : " ", names[i],
-                  limits[i].hard_bytes, limits[i].soft_bytes, limits[i].soft_s);
-}
-
-static void limit_allowed(const struct config_row *row, struct text *out) {
-    (void)row;
-    text_addf(out,
-              "normal, replica or pubsub, then a hard limit and a soft limit in bytes (such as "
-              "32mb) and seconds");
-}
-
-/* --- shard-cpus --- */
-
-static bool read_cpu(const char **c, long *out) {
-    if (**c < '0' || **c > '9')
-        return false;
-    char *end;
-    *out = strtol(*c, &end, 10);
-    *c = end;
-    return *out <= CONFIG_CPU_MAX;
-}
-
-/* Reads "0,2-5"; at most `count` of them go to cpus, *found is how many there are. */
-static bool read_cpus(const char *c, int *cpus, unsigned count, unsigned *found) {
-    long first, last;
-
-    *found = 0;
-    for (;;) {
-        if (!read_cpu(&c, &first))
-            return false;
-        last = first;
-        if (*c == '-') {
-            c++;
-            if (!read_cpu(&c, &last) || last < first)
-                return false;
-        }
-        for (; first <= last; first++, ++*found)
-            if (*found < count)
-                cpus[*found] = (int)first;
-        if (*c == '\0')
-            return true;
-        if (*c++ != ',')
-            return false;
-    }
-}
-
-static enum problem cpus_set(const struct config_row *row, void *field, const struct span *values,
-                             unsigned n) {
-    unsigned found;
-    enum problem problem = text_set(row, field, values, n);
-
-    if (problem == FINE && values[0].len > 0 && !read_cpus(field, NULL, 0, &found))
-        problem = BAD_CPUS;
-    return problem;
-}
-
-static void cpus_allowed(const struct config_row *row, struct text *out) {
-    (void)row;
-    text_addf(out, "numbers of CPUs from 0 to %d, such as 0,2 or 0-3", (int)CONFIG_CPU_MAX);
-}
-
-bool config_cpus(const struct config *c, int *cpus, unsigned count) {
-    unsigned found;
-
-    if (c->shard_cpus[0] == '\0')
-        return false;
-    bool valid = read_cpus(c->shard_cpus, cpus, count, &found);
-    ASSERT(valid);
-    for (unsigned i = found; i < count; i++)
-        cpus[i] = cpus[i - found];
-    return true;
-}
-
 /* --- the table --- */
-
-static const struct kind int_kind = {int_set, int_get, int_allowed};
-static const struct kind octal_kind = {octal_set, octal_get, octal_allowed};
-static const struct kind memory_kind = {memory_set, int_get, memory_allowed};
-static const struct kind bool_kind = {bool_set, bool_get, bool_allowed};
-static const struct kind enum_kind = {enum_set, enum_get, enum_allowed};
-static const struct kind text_kind = {text_set, text_get, text_allowed};
-static const struct kind limit_kind = {limit_set, limit_get, limit_allowed};
-static const struct kind cpus_kind = {cpus_set, text_get, cpus_allowed};
 
 static const char *const log_levels[] = {
     [LOG_DEBUG] = "debug",     [LOG_VERBOSE] = "verbose", [LOG_NOTICE] = "notice",
@@ -397,6 +25,15 @@ static const char *const policies[] = {[CONFIG_VOLATILE_LRU] = "volatile-lru",
 static const char *const backends[] = {
     [CONFIG_IO_AUTO] = "auto", [CONFIG_IO_URING] = "uring", [CONFIG_IO_EPOLL] = "epoll", NULL};
 
+static const char *const supervisors[] = {"no", "upstart", "systemd", "auto", NULL};
+static const char *const debug_choices[] = {"no", "yes", "local", NULL};
+static const char *const facilities[] = {"user",   "local0", "local1", "local2", "local3",
+                                         "local4", "local5", "local6", "local7", NULL};
+
+static const char *const fsyncs[] = {"everysec", "always", "no", NULL};
+static const char *const diskless[] = {"disabled", "on-empty-db", "swapdb", NULL};
+static const char *const oom_scores[] = {"no", "yes", "relative", "absolute", NULL};
+
 #define AT(field)         offsetof(struct config, field)
 #define TEXT_BYTES(field) ((int64_t)sizeof(((struct config *)NULL)->field) - 1)
 
@@ -412,6 +49,17 @@ static const char *const backends[] = {
     { name, &enum_kind, flags, AT(field), initial, 0, 0, choices }
 #define TEXT(name, field, initial, flags)                                                          \
     { name, &text_kind, flags, AT(field), initial, 0, TEXT_BYTES(field), NULL }
+
+/* Redis's default is what we do, and all that can be asked for. */
+#define FIXED_BOOL(name, initial, flags)                                                           \
+    { name, &bool_kind, CONFIG_FIXED | (flags), CONFIG_NO_FIELD, initial, 0, 1, NULL }
+#define FIXED_INT(name, initial, low, high, flags)                                                 \
+    { name, &int_kind, CONFIG_FIXED | (flags), CONFIG_NO_FIELD, initial, low, high, NULL }
+#define FIXED_TEXT(name, initial, flags)                                                           \
+    { name, &text_kind, CONFIG_FIXED | (flags), CONFIG_NO_FIELD, initial, 0, CONFIG_TEXT_MAX, NULL }
+
+/* Rows of what is for later. */
+enum { LATER = CONFIG_UNUSED | CONFIG_MUTABLE, LATER_AT_START = CONFIG_UNUSED };
 
 static const struct config_row rows[] = {
     TEXT("bind", bind, "127.0.0.1", CONFIG_MULTI),
@@ -430,20 +78,119 @@ static const struct config_row rows[] = {
     TEXT("pidfile", pidfile, "", 0),
     TEXT("logfile", logfile, "", 0),
     ENUM("loglevel", loglevel, "notice", log_levels, CONFIG_MUTABLE),
+    BOOL("protected-mode", protected_mode, "yes", CONFIG_MUTABLE),
+    ENUM("supervised", supervised, "no", supervisors, 0),
+    BOOL("set-proc-title", set_proc_title, "yes", 0),
+    {"proc-title-template", &template_kind, CONFIG_MUTABLE, AT(proc_title_template),
+     "{title} {listen-addr} {server-mode}", 0, TEXT_BYTES(proc_title_template), NULL},
+    BOOL("crash-log-enabled", crash_log, "yes", 0),
+    BOOL("crash-memcheck-enabled", crash_memcheck, "no", CONFIG_FIXED),
+    BOOL("syslog-enabled", syslog, "no", 0),
+    TEXT("syslog-ident", syslog_ident, "anax", 0),
+    ENUM("syslog-facility", syslog_facility, "local0", facilities, 0),
+    INT("slowlog-log-slower-than", slow_us, "10000", -1, INT64_MAX, CONFIG_MUTABLE),
+    INT("slowlog-max-len", slow_len_max, "128", 0, INT64_MAX, CONFIG_MUTABLE),
+    INT("commandlog-execution-slower-than", slow_us, "10000", -1, INT64_MAX,
+        CONFIG_MUTABLE | CONFIG_ALIAS),
+    INT("commandlog-slow-execution-max-len", slow_len_max, "128", 0, INT64_MAX,
+        CONFIG_MUTABLE | CONFIG_ALIAS),
+    INT("commandlog-request-larger-than", request_bytes, "1048576", -1, INT64_MAX, CONFIG_MUTABLE),
+    INT("commandlog-large-request-max-len", request_len_max, "128", 0, INT64_MAX, CONFIG_MUTABLE),
+    INT("commandlog-reply-larger-than", reply_bytes, "1048576", -1, INT64_MAX, CONFIG_MUTABLE),
+    INT("commandlog-large-reply-max-len", reply_len_max, "128", 0, INT64_MAX, CONFIG_MUTABLE),
+    INT("latency-monitor-threshold", latency_ms, "0", 0, INT64_MAX, CONFIG_MUTABLE),
+    BOOL("latency-tracking", latency_tracking, "yes", CONFIG_MUTABLE),
+    {"latency-tracking-info-percentiles", &percentiles_kind,
+     CONFIG_MUTABLE | CONFIG_MULTI | CONFIG_MAY_LACK_VALUE, AT(latency_percentiles), "50 99 99.9",
+     0, TEXT_BYTES(latency_percentiles), NULL},
+    ENUM("enable-debug-command", debug_command, "no", debug_choices, 0),
     INT("databases", databases, "16", 1, 65536, 0),
     MEMORY("maxmemory", maxmemory_bytes, "0", 0, CONFIG_MUTABLE),
     ENUM("maxmemory-policy", maxmemory_policy, "noeviction", policies,
          CONFIG_MUTABLE | CONFIG_FIXED),
     INT("hz", hz, "10", 1, 500, CONFIG_MUTABLE),
     INT("active-expire-effort", active_expire_effort, "1", 1, 10, CONFIG_MUTABLE),
-    TEXT("save", save, "", CONFIG_MUTABLE | CONFIG_MULTI | CONFIG_FIXED | CONFIG_MAY_LACK_VALUE),
-    BOOL("appendonly", appendonly, "no", CONFIG_MUTABLE | CONFIG_FIXED),
+    FIXED_TEXT("save", "", CONFIG_MUTABLE | CONFIG_MULTI | CONFIG_MAY_LACK_VALUE),
+    FIXED_BOOL("appendonly", "no", CONFIG_MUTABLE),
     TEXT("requirepass", requirepass, "", CONFIG_MUTABLE | CONFIG_SECRET),
     INT("shards", shards, "0", 0, SHARDS_MAX, 0),
     {"shard-cpus", &cpus_kind, 0, AT(shard_cpus), "", 0, TEXT_BYTES(shard_cpus), NULL},
     ENUM("io", io, "auto", backends, 0),
     BOOL("shard-borrow", shard_borrow, "yes", 0),
     BOOL("disable-thp", disable_thp, "no", 0),
+    /* what Redis can be told not to do, and we do not */
+    FIXED_BOOL("cluster-enabled", "no", 0),
+    FIXED_INT("tls-port", "0", 0, 65535, CONFIG_MUTABLE),
+    FIXED_TEXT("notify-keyspace-events", "", CONFIG_MUTABLE),
+    FIXED_BOOL("activedefrag", "no", CONFIG_MUTABLE),
+    FIXED_INT("maxmemory-clients", "0", 0, INT64_MAX, CONFIG_MUTABLE),
+    FIXED_TEXT("oom-score-adj-values", "0 200 800", CONFIG_MUTABLE | CONFIG_MULTI),
+    FIXED_BOOL("jemalloc-bg-thread", "yes", CONFIG_MUTABLE),
+    /* taken, not used yet */
+    BOOL("always-show-logo", always_show_logo, "no", LATER_AT_START),
+    ENUM("oom-score-adj", oom_score_adj, "no", oom_scores, LATER),
+    INT("io-threads", io_threads, "1", 1, 128, LATER_AT_START),
+    BOOL("io-threads-do-reads", io_threads_do_reads, "no", LATER_AT_START),
+    BOOL("dynamic-hz", dynamic_hz, "yes", LATER),
+    BOOL("activerehashing", active_rehashing, "yes", LATER),
+    INT("maxmemory-samples", maxmemory_samples, "5", 1, INT32_MAX, LATER),
+    INT("lfu-log-factor", lfu_log_factor, "10", 0, INT32_MAX, LATER),
+    INT("lfu-decay-time", lfu_decay_time, "1", 0, INT32_MAX, LATER),
+    INT("acllog-max-len", acl_log_len_max, "128", 0, INT64_MAX, LATER),
+    BOOL("lazyfree-lazy-eviction", lazy_eviction, "no", LATER),
+    BOOL("lazyfree-lazy-expire", lazy_expire, "no", LATER),
+    BOOL("lazyfree-lazy-server-del", lazy_server_del, "no", LATER),
+    BOOL("lazyfree-lazy-user-del", lazy_user_del, "no", LATER),
+    BOOL("lazyfree-lazy-user-flush", lazy_user_flush, "no", LATER),
+    TEXT("dir", dir, "./", CONFIG_UNUSED | CONFIG_PROTECTED),
+    TEXT("dbfilename", rdb_name, "dump.rdb", CONFIG_UNUSED | CONFIG_PROTECTED),
+    BOOL("stop-writes-on-bgsave-error", rdb_stop_writes, "yes", LATER),
+    BOOL("rdbcompression", rdb_compression, "yes", LATER),
+    BOOL("rdbchecksum", rdb_checksum, "yes", LATER_AT_START),
+    BOOL("rdb-del-sync-files", rdb_del_sync_files, "no", LATER),
+    BOOL("rdb-save-incremental-fsync", rdb_incremental_fsync, "yes", LATER),
+    TEXT("appendfilename", aof_name, "appendonly.aof", LATER_AT_START),
+    TEXT("appenddirname", aof_dir, "appendonlydir", LATER_AT_START),
+    ENUM("appendfsync", aof_fsync, "everysec", fsyncs, LATER),
+    BOOL("no-appendfsync-on-rewrite", aof_no_fsync_on_rewrite, "no", LATER),
+    INT("auto-aof-rewrite-percentage", aof_rewrite_percentage, "100", 0, INT32_MAX, LATER),
+    MEMORY("auto-aof-rewrite-min-size", aof_rewrite_bytes_min, "64mb", 0, LATER),
+    BOOL("aof-load-truncated", aof_load_truncated, "yes", LATER),
+    BOOL("aof-use-rdb-preamble", aof_rdb_preamble, "yes", LATER),
+    BOOL("aof-timestamp-enabled", aof_timestamps, "no", LATER),
+    BOOL("aof-rewrite-incremental-fsync", aof_incremental_fsync, "yes", LATER),
+    BOOL("replica-serve-stale-data", replica_serve_stale, "yes", LATER),
+    BOOL("replica-read-only", replica_read_only, "yes", LATER),
+    BOOL("replica-lazy-flush", replica_lazy_flush, "no", LATER),
+    INT("replica-priority", replica_priority, "100", 0, INT32_MAX, LATER),
+    BOOL("repl-diskless-sync", repl_diskless_sync, "yes", LATER),
+    INT("repl-diskless-sync-delay", repl_diskless_delay_s, "5", 0, INT32_MAX, LATER),
+    INT("repl-diskless-sync-max-replicas", repl_diskless_replicas_max, "0", 0, INT32_MAX, LATER),
+    ENUM("repl-diskless-load", repl_diskless_load, "disabled", diskless, LATER),
+    BOOL("repl-disable-tcp-nodelay", repl_delay, "no", LATER),
+    MEMORY("repl-backlog-size", repl_backlog_bytes, "1mb", 1, LATER),
+    INT("repl-timeout", repl_timeout_s, "60", 1, INT32_MAX, LATER),
+    INT("hash-max-listpack-entries", hash_listpack_entries_max, "512", 0, INT64_MAX, LATER),
+    MEMORY("hash-max-listpack-value", hash_listpack_bytes_max, "64", 0, LATER),
+    INT("list-max-listpack-size", list_listpack_size_max, "-2", INT32_MIN, INT32_MAX, LATER),
+    INT("list-compress-depth", list_compress_depth, "0", 0, INT32_MAX, LATER),
+    INT("set-max-intset-entries", set_intset_entries_max, "512", 0, INT64_MAX, LATER),
+    INT("set-max-listpack-entries", set_listpack_entries_max, "128", 0, INT64_MAX, LATER),
+    MEMORY("set-max-listpack-value", set_listpack_bytes_max, "64", 0, LATER),
+    INT("zset-max-listpack-entries", zset_listpack_entries_max, "128", 0, INT64_MAX, LATER),
+    MEMORY("zset-max-listpack-value", zset_listpack_bytes_max, "64", 0, LATER),
+    MEMORY("hll-sparse-max-bytes", hll_sparse_bytes_max, "3000", 0, LATER),
+    MEMORY("stream-node-max-bytes", stream_node_bytes_max, "4096", 0, LATER),
+    INT("stream-node-max-entries", stream_node_entries_max, "100", 0, INT64_MAX, LATER),
+};
+static_assert(COUNT_OF(rows) <= CONFIG_ROWS_MAX, "each row has a bit in given");
+
+/* For the value of a row without a field, which is always its default. */
+union fixed_value {
+    bool yes;
+    int choice;
+    int64_t number;
+    char text[CONFIG_TEXT_MAX + 1];
 };
 
 static void *field_of(const struct config_row *row, struct config *c) {
@@ -451,19 +198,31 @@ static void *field_of(const struct config_row *row, struct config *c) {
 }
 
 static void show(const struct config_row *row, const struct config *c, struct text *out) {
-    row->kind->get(row, (const char *)c + row->at, out);
+    union fixed_value fixed;
+
+    if (row->at != CONFIG_NO_FIELD) {
+        row->kind->get(row, (const char *)c + row->at, out);
+        return;
+    }
+    struct span initial = {row->initial, strlen(row->initial)};
+    enum problem problem = row->kind->set(row, &fixed, &initial, 1);
+    ASSERT(problem == FINE);
+    row->kind->get(row, &fixed, out);
 }
 
 static enum problem apply(const struct config_row *row, struct config *c, const struct span *values,
                           unsigned n) {
+    union fixed_value fixed;
+
     if (n == 0 || (n > 1 && !(row->flags & CONFIG_MULTI)))
         return WRONG_COUNT;
-    enum problem problem = row->kind->set(row, field_of(row, c), values, n);
+    void *field = row->at == CONFIG_NO_FIELD ? &fixed : field_of(row, c);
+    enum problem problem = row->kind->set(row, field, values, n);
     if (problem != FINE || !(row->flags & CONFIG_FIXED))
         return problem;
     char buf[VALUE_TEXT_MAX];
     struct text text = {buf, 0, sizeof(buf)};
-    show(row, c, &text);
+    row->kind->get(row, field, &text);
     return strcmp(buf, row->initial) == 0 ? FINE : NOT_AVAILABLE;
 }
 
@@ -488,6 +247,17 @@ void config_free(struct config *c) {
     free(c);
 }
 
+static config_changed_fn *changed; /* written before shards start */
+
+void config_on_change(config_changed_fn *fn) {
+    changed = fn;
+}
+
+void config_changed(const struct config *c) {
+    if (changed != NULL)
+        changed(c);
+}
+
 const struct config_row *config_row_find(struct span name) {
     for (size_t i = 0; i < COUNT_OF(rows); i++)
         if (span_is(name, rows[i].name))
@@ -495,13 +265,34 @@ const struct config_row *config_row_find(struct span name) {
     return NULL;
 }
 
+const struct config_row *config_row_at(size_t i) {
+    return i < COUNT_OF(rows) ? &rows[i] : NULL;
+}
+
+size_t config_row_main(const struct config_row *row) {
+    size_t i = (size_t)(row - rows);
+
+    if (row->flags & CONFIG_ALIAS)
+        for (i = 0; rows[i].at != row->at;)
+            i++;
+    return i;
+}
+
 bool config_row_set(const struct config_row *row, struct config *c, const struct span *values,
                     unsigned n, struct config_error *e) {
-    enum problem problem = apply(row, c, values, n);
+    static const struct span empty = {"", 0};
     struct text out = {e->text, 0, sizeof(e->text)};
 
-    if (problem == FINE)
+    if (n == 0 && row->flags & CONFIG_MAY_LACK_VALUE) {
+        values = &empty;
+        n = 1;
+    }
+    enum problem problem = apply(row, c, values, n);
+    if (problem == FINE) {
+        size_t i = (size_t)(row - rows);
+        c->given[i / 64] |= 1ULL << i % 64;
         return true;
+    }
     if (problem == WRONG_COUNT)
         text_addf(&out, "takes one value, ");
     if (problem == NOT_AVAILABLE)
@@ -513,12 +304,43 @@ bool config_row_set(const struct config_row *row, struct config *c, const struct
     return false;
 }
 
-bool config_row_is_secret(const struct config_row *row) {
-    return (row->flags & CONFIG_SECRET) != 0;
+unsigned config_row_parts(const struct config_row *row) {
+    return row->kind->parts == 0 ? 1 : row->kind->parts;
 }
 
-bool config_row_may_lack_value(const struct config_row *row) {
-    return (row->flags & CONFIG_MAY_LACK_VALUE) != 0;
+void config_row_line(const struct config_row *row, const struct config *c, unsigned part,
+                     struct text *out) {
+    if (row->kind->line != NULL && row->at != CONFIG_NO_FIELD)
+        row->kind->line(row, (const char *)c + row->at, part, out);
+    else
+        show(row, c, out);
+}
+
+/* --- what is taken and not used --- */
+
+bool config_is_unused(struct span name) {
+    const struct config_row *row = config_row_find(name);
+    return row != NULL && (row->flags & CONFIG_UNUSED) != 0;
+}
+
+void config_log_unused(const struct config *c) {
+    char names[LOG_LINE_MAX];
+    struct text out = {names, 0, sizeof(names)};
+    unsigned left_out = 0;
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        enum { BESIDE_NAMES = 128 }; /* what else a log line holds */
+        if (!(rows[i].flags & CONFIG_UNUSED) || !(c->given[i / 64] >> i % 64 & 1))
+            continue;
+        if (out.len + strlen(rows[i].name) + BESIDE_NAMES < sizeof(names))
+            text_addf(&out, " %s", rows[i].name);
+        else
+            left_out++;
+    }
+    if (left_out != 0)
+        text_addf(&out, " and %u more", left_out);
+    if (out.len != 0)
+        LOGW("options that are not used yet:%s", names);
 }
 
 /* --- CONFIG GET and SET --- */
@@ -582,7 +404,7 @@ static void add_redis_problem(const struct config_row *row, enum problem problem
             text_addf(out, "argument must be 'yes' or 'no'");
         } else {
             text_addf(out, "argument(s) must be one of the following: ");
-            add_choices(row, out);
+            config_add_choices(row, out);
         }
         break;
     case TOO_LONG:
@@ -602,7 +424,16 @@ static void add_redis_problem(const struct config_row *row, enum problem problem
         text_addf(out, "Wrong number of arguments in buffer limit configuration.");
         break;
     case BAD_CPUS:
-        cpus_allowed(row, out);
+        row->kind->allowed(row, out);
+        break;
+    case BAD_TEMPLATE:
+        text_addf(out, "template format is invalid or contains unknown variables");
+        break;
+    case BAD_PERCENTILE:
+        text_addf(out, "Invalid %s parameters", row->name);
+        break;
+    case PERCENTILE_RANGE:
+        text_addf(out, "%s parameters should sit between [0.0,100.0]", row->name);
         break;
     case NOT_AVAILABLE:
         text_addf(out, "only '%s' can be had so far", row->initial);
@@ -620,7 +451,7 @@ static bool is_repeated(const struct span *words, unsigned pair) {
     const struct config_row *row = config_row_find(words[pair * 2]);
 
     for (unsigned i = 0; i < pair; i++)
-        if (config_row_find(words[i * 2]) == row)
+        if (config_row_main(config_row_find(words[i * 2])) == config_row_main(row))
             return true;
     return false;
 }
@@ -646,6 +477,8 @@ bool config_set_many(const struct config *from, const struct span *words, unsign
                       shown_len(name), name.ptr);
             return false;
         }
+        if (row->flags & CONFIG_PROTECTED)
+            return refuse_set(name, &out, row, FINE, "can't set protected config");
         if (!(row->flags & CONFIG_MUTABLE))
             return refuse_set(name, &out, row, FINE, "can't set immutable config");
         if (is_repeated(words, i))
@@ -656,7 +489,7 @@ bool config_set_many(const struct config *from, const struct span *words, unsign
         const struct config_row *row = config_row_find(words[i * 2]);
         enum problem problem = apply(row, to, &words[i * 2 + 1], 1);
         if (problem != FINE)
-            return refuse_set(words[i * 2], &out, row, problem, "");
+            return refuse_set((struct span){row->name, strlen(row->name)}, &out, row, problem, "");
     }
     return true;
 }

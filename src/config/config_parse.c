@@ -6,6 +6,7 @@
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { ARG_BYTES_MAX = 4096 };
 
@@ -16,7 +17,8 @@ struct source {
     const char *file; /* NULL: the command line */
     unsigned line;
     unsigned depth;
-    unsigned *files; /* how many were read; NULL: none may be */
+    unsigned *files; /* how many were read */
+    enum include_mode mode;
 };
 
 static bool parse_path(struct source *parent, const char *path);
@@ -105,7 +107,9 @@ static bool include_matches(struct source *s, const char *pattern) {
 static bool include(struct source *s, struct span name, const struct span *values, unsigned n) {
     char path[CONFIG_TEXT_MAX + 1];
 
-    if (s->files == NULL)
+    if (s->mode == INCLUDE_SKIP)
+        return true;
+    if (s->mode == INCLUDE_REFUSE)
         return fail_option(s, name, values, n, false, "only a file can include another");
     if (n != 1 || values[0].len == 0 || values[0].len > CONFIG_TEXT_MAX)
         return fail_option(s, name, values, n, false, "takes one path or pattern of a path");
@@ -115,7 +119,6 @@ static bool include(struct source *s, struct span name, const struct span *value
 }
 
 static bool apply(struct source *s, struct span name, const struct span *values, unsigned n) {
-    static const struct span empty = {"", 0};
     struct config_error allowed;
 
     if (span_is(name, "include"))
@@ -123,13 +126,9 @@ static bool apply(struct source *s, struct span name, const struct span *values,
     const struct config_row *row = config_row_find(name);
     if (row == NULL)
         return fail_option(s, name, values, n, false, "no such option");
-    if (n == 0 && config_row_may_lack_value(row)) {
-        values = &empty;
-        n = 1;
-    }
     if (config_row_set(row, s->c, values, n, &allowed))
         return true;
-    return fail_option(s, name, values, n, config_row_is_secret(row), allowed.text);
+    return fail_option(s, name, values, n, row->flags & CONFIG_SECRET, allowed.text);
 }
 
 /* Splits [from, end) after `count` values that are there already. */
@@ -241,14 +240,15 @@ static bool parse_path(struct source *parent, const char *path) {
 
 bool config_parse_file(struct config *c, const char *path, struct config_error *e) {
     unsigned files = 0;
-    struct source s = {.c = c, .e = e, .files = &files};
+    struct source s = {.c = c, .e = e, .files = &files, .mode = INCLUDE_FOLLOW};
 
     return parse_path(&s, path);
 }
 
-bool config_parse_text(struct config *c, const char *name, struct span text,
-                       struct config_error *e) {
-    struct source s = {.c = c, .e = e, .file = name};
+bool config_parse_lines(struct config *c, const char *name, struct span text,
+                        enum include_mode mode, struct config_error *e) {
+    unsigned files = 0;
+    struct source s = {.c = c, .e = e, .file = name, .files = &files, .mode = mode};
 
     if (text.len > CONFIG_FILE_BYTES_MAX)
         return fail(&s, "larger than 1 MB; this is not a configuration file");
@@ -260,6 +260,11 @@ bool config_parse_text(struct config *c, const char *name, struct span text,
     bool done = parse_lines(&s, copy, text.len);
     free(copy);
     return done;
+}
+
+bool config_parse_text(struct config *c, const char *name, struct span text,
+                       struct config_error *e) {
+    return config_parse_lines(c, name, text, INCLUDE_REFUSE, e);
 }
 
 /* --- the command line --- */
@@ -288,7 +293,7 @@ static bool parse_option(struct source *s, int argc, char *const *argv, int *at)
         return fail(s, "--: the name of an option is missing");
     const struct config_row *row = config_row_find(words[0]);
     if (count == 1 && *at < argc &&
-        !(row != NULL && config_row_may_lack_value(row) && is_option(argv[*at]))) {
+        !(row != NULL && row->flags & CONFIG_MAY_LACK_VALUE && is_option(argv[*at]))) {
         words[count++] = (struct span){argv[*at], strlen(argv[*at])};
         ++*at;
     }
@@ -300,9 +305,27 @@ static bool parse_option(struct source *s, int argc, char *const *argv, int *at)
     return apply(s, words[0], words + 1, count - 1);
 }
 
+/* note_file: as an absolute path, since the working directory may change before CONFIG REWRITE. Links
+ * stay as they are: the name is what the user knows. */
+static bool note_file(struct source *s, const char *path) {
+    char *to = s->c->file;
+    size_t size = sizeof(s->c->file), len = 0;
+
+    if (*path != '/') {
+        if (getcwd(to, size) == NULL)
+            return fail(s, "the working directory cannot be read, or its path is too long");
+        len = strlen(to);
+        to[len++] = '/';
+    }
+    if (strlen(path) >= size - len)
+        return fail(s, "the path of the file is too long");
+    (void)strcpy(to + len, path);
+    return true;
+}
+
 bool config_parse_args(struct config *c, int argc, char *const *argv, struct config_error *e) {
     unsigned files = 0;
-    struct source s = {.c = c, .e = e, .files = &files};
+    struct source s = {.c = c, .e = e, .files = &files, .mode = INCLUDE_FOLLOW};
     int at = 1;
 
     if (argc > 1 && strcmp(argv[1], "-") == 0) {
@@ -313,7 +336,7 @@ bool config_parse_args(struct config *c, int argc, char *const *argv, struct con
             return false;
     } else if (argc > 1 && !is_option(argv[1])) {
         at = 2;
-        if (!parse_path(&s, argv[1]))
+        if (!parse_path(&s, argv[1]) || !note_file(&s, argv[1]))
             return false;
     }
     while (at < argc) {

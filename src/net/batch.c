@@ -1,5 +1,6 @@
 /* batch.c: where commands run and how their replies come together. */
 #include "net_impl.h"
+#include "shards/clock.h"
 #include "shards/log.h"
 
 enum { LOOK_AHEAD = 6 };
@@ -48,7 +49,8 @@ struct batch *batch_begin(struct conn *c, struct io_buf *buf, struct inbuf *in) 
     b->args_len = 0;
     b->op_count = b->gathered = b->parts_waiting = b->parts_live = 0;
     b->proto = c->session.proto;
-    b->fanout = b->direct = b->done = false;
+    b->fanout = b->done = b->writes = false;
+    b->quiet = c->session.reply_off || c->session.reply_skip;
     return b;
 }
 
@@ -75,7 +77,7 @@ static void part_reset(struct part *p) {
     p->out.len = p->taken = 0;
     p->out.ref_count = p->refs_taken = 0;
     p->out.ref_bytes = 0;
-    p->used = false;
+    p->used = p->slow = false;
     if (p->out.cap > NET_OUT_KEEP_BYTES || p->out.failed) {
         p->out.mem = m;
         outbuf_deinit(&p->out);
@@ -138,6 +140,7 @@ struct op *batch_room(struct batch *b, uint32_t argc) {
     op->argc = argc;
     op->db = b->conn->session.db;
     op->hash = 0;
+    op->slow_us = 0;
     b->args_len += argc;
     return op;
 }
@@ -160,6 +163,8 @@ void batch_link(struct batch *b, struct op *op) {
     struct part *p = &b->parts[op->shard];
     uint16_t i = (uint16_t)(op - b->ops);
     op->next = OP_END;
+    if (op->kind == OP_RUN)
+        b->writes |= (op->cmd->flags & CMD_WRITE) != 0;
     if (!p->used) {
         p->used = true;
         p->first = i;
@@ -199,6 +204,10 @@ static void run_error(struct ctx *c, const struct op *op) {
         ASSERT(op->cmd != NULL);
         (void)op->cmd->route(c);
         break;
+    case OP_REFUSED:
+        ASSERT(op->cmd != NULL);
+        (void)op->cmd->check(c);
+        break;
     case OP_PROTOCOL:
         reply_errorf(r, "ERR %.*s", (int)op->argv[0].len, op->argv[0].ptr);
         break;
@@ -217,44 +226,91 @@ static struct big *big_of(const struct batch *b, const struct op *op) {
 }
 
 static ON_SHARD void run_op(struct ctx *c, struct batch *b, struct op *op) {
-    struct instance *at = instance_of(c->shard);
     c->cmd = op->cmd;
     c->argv = op->argv;
     c->argc = op->argc;
     c->db = op->db;
     c->hash = op->hash;
     if (unlikely(op->kind != OP_RUN)) {
-        if (op->cmd != NULL)
-            at->commands[op->cmd->id].rejected++;
         run_error(c, op);
         return;
     }
-    at->commands[op->cmd->id].calls++;
     struct big *big = big_of(b, op);
     c->big = big != NULL && op->cmd->flags & CMD_BIG_LAST ? big->blob : NULL;
     if (unlikely(c->big != NULL)) {
         op->cmd->run(c);
         big->blob = c->big;
+        if (c->big == NULL)
+            op->argv[op->argc - 1].ptr = NULL; /* it belongs to the keyspace now */
         return;
     }
     op->cmd->run(c);
+}
+
+/* note_error: the reply that begins at `from` of the output is an error. */
+static ON_SHARD void note_error(struct shard *at, const struct command *cmd, bool rejected,
+                                const struct outbuf *out, size_t from) {
+    struct span text = {out->buf + from + 1, out->len - from - 1};
+    observe_error(at, cmd, rejected, text);
+}
+
+static bool is_error(const struct outbuf *out, size_t from) {
+    return out->len > from && out->buf[from] == '-';
+}
+
+/* Commands of one kind that follow each other and are too short to be timed one by one. */
+struct timed {
+    const struct command *cmd;
+    uint64_t from_ns;
+    uint32_t count;
+    uint16_t first;
+};
+
+static ON_SHARD void timed_end(struct timed *t, struct batch *b, struct part *p, struct shard *at) {
+    if (t->count == 0)
+        return;
+    uint64_t now = clock_fine_ns(), ns = now - t->from_ns;
+    observe_calls(at, t->cmd, t->count, ns);
+    /* -1, which turns it off, is more than any time. */
+    uint64_t us = ns / t->count / 1000, limit = (uint64_t)instance_of(at)->config->slow_us;
+    if (unlikely(us >= limit)) {
+        p->slow = true;
+        for (uint16_t i = t->first; t->count != 0; i = b->ops[i].next, t->count--)
+            b->ops[i].slow_us = us < UINT32_MAX ? (uint32_t)us + 1 : UINT32_MAX;
+    }
+    t->count = 0;
+    t->from_ns = now;
+}
+
+static ON_SHARD void timed_add(struct timed *t, struct batch *b, struct part *p, struct shard *at,
+                               const struct op *op) {
+    if (t->cmd != op->cmd || !(op->cmd->flags & (CMD_FAST | CMD_CONSTANT)))
+        timed_end(t, b, p, at);
+    t->cmd = op->cmd;
+    if (t->count++ == 0)
+        t->first = (uint16_t)(op - b->ops);
 }
 
 /* run_part: runs the commands of a part on its shard, replies to `out`. What the commands after the next few
  * will touch is fetched meanwhile. */
 static ON_SHARD void run_part(struct batch *b, struct part *p, struct shard *at, struct outbuf *out,
                               struct session *session) {
+    struct instance *in = instance_of(at);
     struct ctx c = {.shard = at,
                     .keyspace = at->keyspace,
                     .now_ms = at->wall_ms,
                     .reply = {out, b->proto, at->id},
+                    .client_id = b->conn->session.id,
                     .session = session};
+    struct timed timed = {.from_ns = clock_fine_ns()};
+    bool watched = monitor_any(in->net);
     uint16_t ahead = p->first;
     for (unsigned i = 0; i < LOOK_AHEAD && ahead != OP_END; i++, ahead = b->ops[ahead].next) {
         const struct table *t = keyspace_peek_table(at->keyspace, b->ops[ahead].db);
         if (t != NULL)
             table_prefetch_entry(t, b->ops[ahead].hash);
     }
+    in->running = &c;
     for (uint16_t i = p->first; i != OP_END; i = b->ops[i].next) {
         if (ahead != OP_END) {
             const struct table *t = keyspace_peek_table(at->keyspace, b->ops[ahead].db);
@@ -263,10 +319,26 @@ static ON_SHARD void run_part(struct batch *b, struct part *p, struct shard *at,
             ahead = b->ops[ahead].next;
         }
         struct op *op = &b->ops[i];
+        size_t from = out->len;
+        bool rejected = op->kind != OP_RUN;
+        if (likely(!rejected))
+            timed_add(&timed, b, p, at, op);
+        else
+            timed_end(&timed, b, p, at);
+        /* One that changes its connection is shown as Redis does, with the database after it. */
+        bool after = !rejected && (op->cmd->flags & CMD_HOME);
+        if (unlikely(watched) && !rejected && !after)
+            monitor_show(in->net, b->conn, op, op->db);
         run_op(&c, b, op);
+        if (unlikely(watched) && after)
+            monitor_show(in->net, b->conn, op, session->db);
+        if (unlikely(is_error(out, from)))
+            note_error(at, op->cmd, rejected, out, from);
         op->reply_end = out->len;
         op->refs_end = out->ref_count;
     }
+    timed_end(&timed, b, p, at);
+    in->running = NULL;
 }
 
 static ON_SHARD void run_each(struct batch *b, struct part *p, struct shard *at) {
@@ -275,11 +347,16 @@ static ON_SHARD void run_each(struct batch *b, struct part *p, struct shard *at)
                     .keyspace = at->keyspace,
                     .now_ms = at->wall_ms,
                     .reply = {&p->out, b->proto, at->id},
+                    .client_id = b->conn->session.id,
                     .cmd = op->cmd,
                     .argv = op->argv,
                     .argc = op->argc,
                     .db = op->db};
+    uint64_t from = clock_fine_ns();
+    instance_of(at)->running = &c;
     op->cmd->each(&c);
+    instance_of(at)->running = NULL;
+    p->ns = clock_fine_ns() - from;
 }
 
 static void part_run(struct shard *at, struct bus_msg *m) {
@@ -356,7 +433,7 @@ static ON_SHARD void batch_finish(struct batch *b) {
 }
 
 static void take_bytes(struct conn *c, struct part *p, size_t end) {
-    if (end != p->taken)
+    if (end != p->taken && !p->batch->quiet)
         outbuf_add(&c->out, p->out.buf + p->taken, end - p->taken);
     p->taken = end;
 }
@@ -367,33 +444,84 @@ static ON_SHARD void take_slice(struct conn *c, struct part *p, const struct op 
         const struct outref *ref = &p->out.refs[p->refs_taken++];
         take_bytes(c, p, ref->at);
         p->refs_live++;
-        if (c->broken || !outbuf_move_ref(&c->out, ref, p))
+        if (c->broken || p->batch->quiet || !outbuf_move_ref(&c->out, ref, p))
             part_ref_sent(p);
     }
     take_bytes(c, p, op->reply_end);
 }
 
-static ON_SHARD void gather_fanout(struct conn *c, struct batch *b) {
+/* fanout_reply: the reply of all shards' parts; false when another round is needed first. */
+static ON_SHARD bool fanout_reply(struct conn *c, struct batch *b, struct outbuf *out) {
     struct shard *home = b->net->shard;
     unsigned n = shards_count(home->all);
     struct outbuf *outs[SHARDS_MAX];
+    struct op *op = &b->ops[0];
+    uint64_t longest_ns = 0, from_ns = clock_fine_ns();
+    size_t from = out->len;
     for (unsigned i = 0; i < n; i++) {
         outs[i] = &b->parts[i].out;
-        c->out.failed |= outs[i]->failed;
+        out->failed |= outs[i]->failed;
+        if (b->parts[i].ns > longest_ns)
+            longest_ns = b->parts[i].ns;
     }
-    const struct op *op = &b->ops[0];
     struct ctx ctx = {.shard = home,
                       .keyspace = home->keyspace,
                       .now_ms = home->wall_ms,
-                      .reply = {&c->out, b->proto, home->id},
+                      .reply = {out, b->proto, home->id},
+                      .client_id = c->session.id,
                       .cmd = op->cmd,
                       .argv = op->argv,
                       .argc = op->argc,
                       .db = op->db,
                       .session = &c->session};
-    if (!c->out.failed)
+    if (!out->failed)
         op->cmd->gather(&ctx, outs, n);
-    b->gathered = 1;
+    if (ctx.again && !out->failed)
+        return false;
+    uint64_t ns = longest_ns + clock_fine_ns() - from_ns, us = ns / 1000;
+    observe_calls(home, op->cmd, 1, ns);
+    if (us >= (uint64_t)instance_of(home)->config->slow_us) {
+        op->slow_us = us < UINT32_MAX ? (uint32_t)us + 1 : UINT32_MAX;
+        b->parts[home->id].slow = true;
+    }
+    if (is_error(out, from))
+        note_error(home, op->cmd, false, out, from);
+    return true;
+}
+
+static ON_SHARD void post_part(struct batch *b, struct part *p);
+
+static ON_SHARD void fanout_start(struct batch *b) {
+    struct shard *here = b->net->shard;
+    unsigned shards = shards_count(here->all);
+    for (unsigned i = 0; i < shards; i++) {
+        b->parts[i].used = true;
+        b->parts[i].out.len = 0;
+        if (i != here->id)
+            post_part(b, &b->parts[i]);
+    }
+    run_each(b, &b->parts[here->id], here);
+}
+
+/* gather_fanout: false when the shards were asked once more. */
+static ON_SHARD bool gather_fanout(struct conn *c, struct batch *b) {
+    struct outbuf dropped, *out = &c->out;
+    if (unlikely(b->quiet)) {
+        outbuf_init(&dropped, &b->net->shard->mem);
+        out = &dropped;
+    }
+    struct watch_from from = {out->len, out->ref_count};
+    bool done = fanout_reply(c, b, out);
+    if (done) {
+        b->ops[0].reply_end = out->len;
+        b->ops[0].refs_end = out->ref_count;
+        b->gathered = 1;
+        watch_batch(b, &from);
+        c->closing |= c->session.close_after_reply;
+    }
+    if (unlikely(b->quiet))
+        outbuf_deinit(&dropped);
+    return done;
 }
 
 /* gather: sends on what is ready, in order. */
@@ -401,9 +529,10 @@ static ON_SHARD void gather(struct conn *c) {
     output_begin(c);
     for (struct batch *b; (b = c->first) != NULL;) {
         if (b->fanout) {
+            while (b->parts_waiting == 0 && b->gathered == 0 && !gather_fanout(c, b))
+                fanout_start(b);
             if (b->parts_waiting != 0)
                 break;
-            gather_fanout(c, b);
         }
         for (; b->gathered < b->op_count; b->gathered++) {
             const struct op *op = &b->ops[b->gathered];
@@ -422,6 +551,8 @@ static ON_SHARD void gather(struct conn *c) {
         if (c->first == NULL)
             c->last = NULL;
         c->batches--;
+        if (!b->fanout)
+            watch_batch(b, NULL);
         batch_finish(b);
     }
     conn_touch(c);
@@ -434,7 +565,8 @@ static void part_done(struct shard *home, struct bus_msg *m) {
     struct conn *c = b->conn;
     p->waiting = false;
     p->out.mem = &home->mem;
-    b->parts_waiting--;
+    if (--b->parts_waiting == 0)
+        b->net->writes_out -= b->writes;
     gather(c);
     if (c->paused || c->closing || c->broken)
         conn_todo(c);
@@ -445,7 +577,8 @@ static ON_SHARD void post_part(struct batch *b, struct part *p) {
     p->msg.done = part_done;
     p->msg.to = p->shard;
     p->waiting = true;
-    b->parts_waiting++;
+    if (b->parts_waiting++ == 0)
+        b->net->writes_out += b->writes;
     shard_post(b->net->shard, &p->msg);
 }
 
@@ -485,25 +618,30 @@ void batch_dispatch(struct batch *b) {
         return;
     }
     b->net->stats.commands += b->op_count;
-    if (likely(!b->fanout && c->first == NULL && all_here(b, shards, here->id))) {
+    c->commands += b->op_count;
+    c->last_cmd = b->ops[b->op_count - 1].cmd;
+    if (likely(!b->fanout && !b->quiet && c->first == NULL && all_here(b, shards, here->id))) {
         output_begin(c);
+        struct watch_from from = {c->out.len, c->out.ref_count};
         run_part(b, mine, here, &c->out, &c->session);
+        watch_batch(b, &from);
         c->closing |= c->session.close_after_reply;
         batch_discard(b);
         conn_touch(c);
         return;
     }
     enqueue(b);
-    for (unsigned i = 0; i < shards; i++) {
-        if (b->fanout)
-            b->parts[i].used = true;
-        if (i != here->id && b->parts[i].used)
-            post_part(b, &b->parts[i]);
+    if (b->fanout) {
+        if (monitor_any(b->net))
+            monitor_show(b->net, c, &b->ops[0], b->ops[0].db);
+        fanout_start(b);
+    } else {
+        for (unsigned i = 0; i < shards; i++)
+            if (i != here->id && b->parts[i].used)
+                post_part(b, &b->parts[i]);
+        if (mine->used)
+            run_part(b, mine, here, &mine->out, &c->session);
     }
-    if (b->fanout)
-        run_each(b, mine, here);
-    else if (mine->used)
-        run_part(b, mine, here, &mine->out, &c->session);
     c->closing |= c->session.close_after_reply;
     gather(c);
 }

@@ -1,11 +1,8 @@
 /* client.c: the commands that are about the connection they come by. */
 #include "anax/metrics.h"
 #include "anax/words.h"
-#include "net_impl.h"
-#include <arpa/inet.h>
+#include "client_impl.h"
 #include <limits.h>
-#include <stdio.h>
-#include <sys/socket.h>
 
 #define GROUP            "connection"
 #define FLAGS_CONNECTION (CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_HOME)
@@ -184,11 +181,13 @@ static void quit_run(struct ctx *c) {
     reply_ok(&c->reply);
 }
 
-static void reset_run(struct ctx *c) {
+/* What says which library is at the other end (lib-name, lib-ver, capa) stays. */
+static ON_SHARD void reset_run(struct ctx *c) {
     struct session *s = c->session;
     s->db = 0;
     s->proto = c->reply.proto = 2;
-    s->no_evict = s->no_touch = false;
+    s->no_evict = s->no_touch = s->reply_off = s->reply_skip = false;
+    monitor_stop(conn_of_session(s));
     s->authenticated = instance_of(c->shard)->config->requirepass[0] == '\0';
     if (!text_set(c, &s->name, SPAN("")))
         return;
@@ -221,14 +220,14 @@ static void client_setname_run(struct ctx *c) {
 }
 
 static void client_setinfo_run(struct ctx *c) {
-    bool name = span_is(c->argv[2], "lib-name");
-    struct span shown = c->argv[2];
-    if (!name && !span_is(c->argv[2], "lib-ver"))
-        reply_errorf(&c->reply, "ERR Unrecognized option '%.*s'",
-                     (int)(shown.len < 128 ? shown.len : 128), shown.ptr);
+    struct span option = c->argv[2];
+    bool name = span_is(option, "lib-name");
+    int shown = (int)(option.len < 128 ? option.len : 128);
+    if (!name && !span_is(option, "lib-ver"))
+        reply_errorf(&c->reply, "ERR Unrecognized option '%.*s'", shown, option.ptr);
     else if (!printable(c->argv[3]))
-        reply_errorf(&c->reply, "ERR %s cannot contain spaces, newlines or special characters.",
-                     name ? "lib-name" : "lib-ver");
+        reply_errorf(&c->reply, "ERR %.*s cannot contain spaces, newlines or special characters.",
+                     shown, option.ptr);
     else if (text_set(c, name ? &c->session->lib_name : &c->session->lib_ver, c->argv[3]))
         reply_ok(&c->reply);
 }
@@ -251,193 +250,56 @@ static void client_no_touch_run(struct ctx *c) {
     on_off_run(c, &c->session->no_touch);
 }
 
-static void address_text(const struct sockaddr_storage *sa, char *text, size_t size) {
-    char host[INET6_ADDRSTRLEN] = "?";
-    if (sa->ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)sa;
-        (void)inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
-        (void)snprintf(text, size, "%s:%u", host, ntohs(in->sin_port));
-    } else if (sa->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)(const void *)sa;
-        (void)inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof host);
-        (void)snprintf(text, size, "[%s]:%u", host, ntohs(in->sin6_port));
-    } else {
-        (void)snprintf(text, size, "?:0");
-    }
+/* Capabilities that nobody here asks about are as good as none. */
+static void client_capa_run(struct ctx *c) {
+    for (uint32_t i = 2; i < c->argc; i++)
+        if (span_is(c->argv[i], "redirect"))
+            c->session->capa_redirect = true;
+    reply_ok(&c->reply);
 }
 
-static void peer_text(const struct conn *c, bool local, char *text, size_t size) {
-    struct sockaddr_storage sa = {0};
-    socklen_t len = sizeof sa;
-    if (c->is_unix) {
-        (void)snprintf(text, size, "%s:0", c->net->instance->config->unixsocket);
-        return;
-    }
-    int failed = local ? getsockname(c->stream.fd, (struct sockaddr *)&sa, &len)
-                       : getpeername(c->stream.fd, (struct sockaddr *)&sa, &len);
-    if (failed)
-        sa.ss_family = AF_UNSPEC;
-    address_text(&sa, text, size);
-}
-
-void client_describe(const struct conn *c, struct outbuf *out) {
-    char line[1024], addr[160], laddr[160];
-    const struct session *s = &c->session;
-    uint64_t now = c->net->shard->now_ns;
-    uint64_t age = now > c->created_ns ? (now - c->created_ns) / 1000000000ULL : 0;
-    uint64_t idle = now > c->active_ns ? (now - c->active_ns) / 1000000000ULL : 0;
-    peer_text(c, false, addr, sizeof addr);
-    peer_text(c, true, laddr, sizeof laddr);
-    int n =
-        snprintf(line, sizeof line,
-                 "id=%lu addr=%s laddr=%s fd=%d name=%s age=%lu idle=%lu flags=%s db=%u sub=0 "
-                 "psub=0 ssub=0 multi=-1 watch=0 qbuf=%zu qbuf-free=0 obl=%zu oll=%u omem=%zu "
-                 "tot-mem=%zu events=r cmd=NULL user=default redir=-1 resp=%u lib-name=%s "
-                 "lib-ver=%s shard=%u\n",
-                 (unsigned long)s->id, addr, laddr, c->stream.fd, s->name ? s->name : "",
-                 (unsigned long)age, (unsigned long)idle, c->is_unix ? "U" : "N", s->db,
-                 input_bytes(c), c->out.len - c->out_sent, c->out.ref_count - c->refs_sent,
-                 output_bytes(c), sizeof *c + input_bytes(c) + c->out.cap, s->proto,
-                 s->lib_name ? s->lib_name : "", s->lib_ver ? s->lib_ver : "", c->net->shard->id);
-    outbuf_add(out, line, n < (int)sizeof line ? (size_t)n : sizeof line - 1);
-}
-
-static void client_info_run(struct ctx *c) {
-    struct outbuf text;
-    outbuf_init(&text, mem_of(c));
-    client_describe(conn_of_session(c->session), &text);
-    reply_verbatim(&c->reply, "txt", (struct span){text.buf, text.len});
-    outbuf_deinit(&text);
-}
-
-/* listed: is this connection asked for? CLIENT LIST [TYPE t] | [ID id ...] */
-static bool listed(const struct ctx *c, const struct conn *conn) {
-    if (c->argc < 4)
-        return true;
-    if (span_is(c->argv[2], "type"))
-        return span_is(c->argv[3], "normal");
-    for (uint32_t i = 3; i < c->argc; i++) {
-        int64_t id;
-        if (words_int(c->argv[i], &id) && (uint64_t)id == conn->session.id)
-            return true;
-    }
-    return false;
-}
-
-static void client_list_each(struct ctx *c) {
-    struct net *n = instance_of(c->shard)->net;
-    for (struct list *l = n->conns.next; l != &n->conns; l = l->next) {
-        struct conn *conn = CONTAINER_OF(l, struct conn, link);
-        if (!conn->closing && listed(c, conn))
-            client_describe(conn, c->reply.out);
-    }
-}
-
-/* list_error: the error in the arguments of CLIENT LIST, or NULL. */
-static const char *list_error(const struct ctx *c) {
-    static const char *const types[] = {"normal", "master", "replica", "slave", "pubsub"};
-    if (c->argc == 2)
-        return NULL;
-    if (c->argc == 4 && span_is(c->argv[2], "type")) {
-        for (size_t i = 0; i < COUNT_OF(types); i++)
-            if (span_is(c->argv[3], types[i]))
-                return NULL;
-        return "ERR Unknown client type";
-    }
-    if (c->argc < 4 || !span_is(c->argv[2], "id"))
-        return ERR_SYNTAX;
-    for (uint32_t i = 3; i < c->argc; i++) {
-        int64_t id;
-        if (!words_int(c->argv[i], &id) || id < 1)
-            return "ERR Invalid client ID";
-    }
-    return NULL;
-}
-
-static void client_list_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) {
-    const char *error = list_error(c);
-    if (error != NULL) {
-        if (c->argc == 4 && span_is(c->argv[2], "type"))
-            reply_errorf(&c->reply, "%s '%.*s'", error,
-                         (int)(c->argv[3].len < 128 ? c->argv[3].len : 128), c->argv[3].ptr);
-        else
-            reply_error(&c->reply, error);
-        return;
-    }
-    struct outbuf text;
-    outbuf_init(&text, mem_of(c));
-    for (unsigned i = 0; i < n; i++)
-        outbuf_add(&text, parts[i]->buf, parts[i]->len);
-    if (text.failed)
-        ctx_oom(c);
-    else
-        reply_verbatim(&c->reply, "txt", (struct span){text.buf, text.len});
-    outbuf_deinit(&text);
-}
-
-static void client_help_run(struct ctx *c) {
-    static const char *const lines[] = {
-        "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "GETNAME",
-        "    Return the name of the current connection.",
-        "ID",
-        "    Return the ID of the current connection.",
-        "INFO",
-        "    Describe the current connection.",
-        "LIST [TYPE <type>] | [ID <id> ...]",
-        "    Describe connections, one per line.",
-        "NO-EVICT (ON|OFF)",
-        "    Keep the current connection out of client eviction.",
-        "NO-TOUCH (ON|OFF)",
-        "    Leave the access times of keys as they are.",
-        "SETINFO <option> <value>",
-        "    Tell the name or version of the client library (LIB-NAME, LIB-VER).",
-        "SETNAME <name>",
-        "    Name the current connection.",
-        "HELP",
-        "    Print this help.",
-    };
-    reply_array(&c->reply, COUNT_OF(lines));
-    for (size_t i = 0; i < COUNT_OF(lines); i++)
-        reply_status(&c->reply, lines[i]);
-}
+/* --- rows --- */
 
 static const struct command rows[] = {
     {"AUTH", auth_run, -2, NO_KEYS, FLAGS_OPEN, ACL_FAST | ACL_CONNECTION, GROUP, "1.0.0", "O(1)",
-     "Proves the connection's right to run commands."},
+     "Proves the connection's right to run commands.", .syntax = "[username] password"},
     {"HELLO", hello_run, -1, NO_KEYS, FLAGS_OPEN, ACL_FAST | ACL_CONNECTION, GROUP, "6.0.0", "O(1)",
-     "Chooses the protocol version and describes the server."},
+     "Chooses the protocol version and describes the server.",
+     .syntax = "[arguments(protover:integer [AUTH=auth(username password)] "
+               "[SETNAME=clientname])]"},
     {"SELECT", select_run, 2, NO_KEYS, CMD_LOADING | CMD_STALE | CMD_FAST | CMD_HOME,
-     ACL_FAST | ACL_CONNECTION, GROUP, "1.0.0", "O(1)", "Chooses the connection's database."},
+     ACL_FAST | ACL_CONNECTION, GROUP, "1.0.0", "O(1)", "Chooses the connection's database.",
+     .syntax = "index"},
     {"QUIT", quit_run, -1, NO_KEYS, FLAGS_OPEN, ACL_FAST | ACL_CONNECTION, GROUP, "1.0.0", "O(1)",
-     "Closes the connection after the replies before it."},
-    {"RESET", reset_run, 1, NO_KEYS, FLAGS_OPEN, ACL_FAST | ACL_CONNECTION, GROUP, "6.2.0", "O(1)",
-     "Puts the connection back into the state of a new one."},
+     "Closes the connection after the replies before it.", .deprecated_since = "7.2.0",
+     .replaced_by = "just closing the connection"},
+    {"RESET", reset_run, 1, NO_KEYS, FLAGS_OPEN | CMD_ALONE, ACL_FAST | ACL_CONNECTION, GROUP,
+     "6.2.0", "O(1)", "Puts the connection back into the state of a new one."},
     {"CLIENT", client_run, -2, NO_KEYS, CMD_CONTAINER | CMD_HOME, ACL_SLOW, GROUP, "2.4.0",
      "Depends on subcommand.", "Holds the commands about connections."},
     {"CLIENT|ID", client_id_run, 2, NO_KEYS, FLAGS_CONNECTION, ACL_SLOW | ACL_CONNECTION, GROUP,
      "5.0.0", "O(1)", "Tells the connection's number."},
-    {"CLIENT|INFO", client_info_run, 2, NO_KEYS, FLAGS_CONNECTION, ACL_SLOW | ACL_CONNECTION, GROUP,
-     "6.2.0", "O(1)", "Describes the connection."},
     {"CLIENT|GETNAME", client_getname_run, 2, NO_KEYS, FLAGS_CONNECTION, ACL_SLOW | ACL_CONNECTION,
      GROUP, "2.6.9", "O(1)", "Tells the connection's name."},
     {"CLIENT|SETNAME", client_setname_run, 3, NO_KEYS, FLAGS_CONNECTION, ACL_SLOW | ACL_CONNECTION,
-     GROUP, "2.6.9", "O(1)", "Names the connection."},
+     GROUP, "2.6.9", "O(1)", "Names the connection.",
+     .tips = "request_policy:all_nodes response_policy:all_succeeded", .syntax = "connection-name"},
     {"CLIENT|SETINFO", client_setinfo_run, 4, NO_KEYS, FLAGS_CONNECTION, ACL_SLOW | ACL_CONNECTION,
-     GROUP, "7.2.0", "O(1)", "Notes the name or version of the client's library."},
+     GROUP, "7.2.0", "O(1)", "Notes the name or version of the client's library.",
+     .tips = "request_policy:all_nodes response_policy:all_succeeded",
+     .syntax = "attr(LIB-NAME=libname|LIB-VER=libver)"},
+    {"CLIENT|CAPA", client_capa_run, -3, NO_KEYS, FLAGS_CONNECTION | CMD_ALLOW_BUSY,
+     ACL_SLOW | ACL_CONNECTION, GROUP, "8.0.0", "O(1)", "Tells the server what the client can do.",
+     .syntax = "capability..."},
     {"CLIENT|NO-EVICT", client_no_evict_run, 3, NO_KEYS, FLAGS_CONNECTION | CMD_ADMIN,
      ACL_ADMIN | ACL_SLOW | ACL_DANGEROUS | ACL_CONNECTION, GROUP, "7.0.0", "O(1)",
-     "Keeps the connection out of client eviction."},
+     "Keeps the connection out of client eviction.", .syntax = "enabled(ON|OFF)"},
     {"CLIENT|NO-TOUCH", client_no_touch_run, 3, NO_KEYS, FLAGS_CONNECTION,
      ACL_SLOW | ACL_CONNECTION, GROUP, "7.2.0", "O(1)",
-     "Makes the connection's commands leave access times as they are."},
-    {"CLIENT|LIST", NULL, -2, NO_KEYS,
-     CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FANOUT,
-     ACL_ADMIN | ACL_SLOW | ACL_DANGEROUS | ACL_CONNECTION, GROUP, "2.4.0",
-     "O(N) where N is the number of connections", "Describes the open connections.",
-     .each = client_list_each, .gather = client_list_gather},
-    {"CLIENT|HELP", client_help_run, 2, NO_KEYS, CMD_LOADING | CMD_STALE, ACL_SLOW | ACL_CONNECTION,
-     GROUP, "5.0.0", "O(1)", "Lists the subcommands."},
+     "Makes the connection's commands leave access times as they are.",
+     .syntax = "enabled(ON|OFF)"},
+    {"CLIENT|HELP", command_help_run, 2, NO_KEYS, CMD_LOADING | CMD_STALE,
+     ACL_SLOW | ACL_CONNECTION, GROUP, "5.0.0", "O(1)", "Lists the subcommands."},
 };
 
 /* --- metrics --- */
@@ -473,5 +335,9 @@ static const struct metric metrics[] = {
 
 void client_register(void) {
     command_register(rows, COUNT_OF(rows));
+    client_list_register();
+    conn_register();
+    monitor_register();
+    pause_register();
     metrics_register(metrics, COUNT_OF(metrics));
 }

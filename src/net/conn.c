@@ -1,9 +1,12 @@
 /* conn.c: connections from accept to release, and the hooks through which a shard runs them. */
+#include "anax/metrics.h"
 #include "net_impl.h"
+#include "shards/clock.h"
 #include "shards/log.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -44,6 +47,8 @@ static ON_SHARD void conn_free(struct conn *c) {
     list_del(&c->link);
     list_del(&c->dirty);
     list_del(&c->todo);
+    list_del(&c->held);
+    monitor_stop(c);
     n->conn_count--;
     atomic_fetch_sub(&n->shared->live[n->shard->id], 1);
     mem_free(&n->shard->mem, c, sizeof *c);
@@ -63,7 +68,7 @@ void conn_settle(struct conn *c) {
         stream_close(l, &c->stream);
         return; /* on_released may have come already, and with it the end */
     }
-    if (c->paused && !c->closing && c->batches < NET_BATCHES_MAX / 2) {
+    if (c->paused && !c->closing && list_empty(&c->held) && c->batches < NET_BATCHES_MAX / 2) {
         c->paused = false;
         input_go_on(c);
         if (!c->paused && !c->broken)
@@ -124,6 +129,37 @@ static void socket_options(const struct net *n, int fd) {
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
+static bool is_loopback(const struct conn *c) {
+    if (c->peer.sa.sa_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&c->peer.in6.sin6_addr) ||
+               (IN6_IS_ADDR_V4MAPPED(&c->peer.in6.sin6_addr) &&
+                c->peer.in6.sin6_addr.s6_addr[12] == IN_LOOPBACKNET);
+    return c->peer.sa.sa_family == AF_INET &&
+           ntohl(c->peer.in.sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
+}
+
+static void set_peer(struct conn *c, int fd) {
+    socklen_t len = sizeof c->peer;
+    if (c->is_unix || getpeername(fd, &c->peer.sa, &len) != 0)
+        c->peer.sa.sa_family = AF_UNSPEC;
+    c->session.local = c->is_unix || is_loopback(c);
+}
+
+void conn_address(const struct conn *c, char *text, size_t size) {
+    char host[INET6_ADDRSTRLEN] = "?";
+    if (c->is_unix) {
+        (void)snprintf(text, size, "%s:0", c->net->shared->config->unixsocket);
+    } else if (c->peer.sa.sa_family == AF_INET) {
+        (void)inet_ntop(AF_INET, &c->peer.in.sin_addr, host, sizeof host);
+        (void)snprintf(text, size, "%s:%u", host, ntohs(c->peer.in.sin_port));
+    } else if (c->peer.sa.sa_family == AF_INET6) {
+        (void)inet_ntop(AF_INET6, &c->peer.in6.sin6_addr, host, sizeof host);
+        (void)snprintf(text, size, "[%s]:%u", host, ntohs(c->peer.in6.sin6_port));
+    } else {
+        (void)snprintf(text, size, "?:0");
+    }
+}
+
 void conn_adopt(struct net *n, struct adopted *a) {
     struct mem *m = &n->shard->mem;
     struct conn *c = mem_zalloc(m, sizeof *c);
@@ -144,9 +180,12 @@ void conn_adopt(struct net *n, struct adopted *a) {
     outbuf_init(&c->out, m);
     list_init(&c->dirty);
     list_init(&c->todo);
+    list_init(&c->held);
+    list_init(&c->monitor);
     list_add_tail(&n->conns, &c->link);
     n->conn_count++;
     n->stats.connections++;
+    set_peer(c, fd);
     if (!a->is_unix)
         socket_options(n, fd);
     if (stream_start(n->shard->loop, &c->stream, &conn_ops, fd) != OK) {
@@ -182,8 +221,8 @@ void conn_check_all(struct net *n) {
         struct conn *c = CONTAINER_OF(l, struct conn, link);
         if (c->want_write)
             output_check_limit(c);
-        if (timeout_s > 0 && now > c->active_ns + (uint64_t)timeout_s * 1000000000ULL &&
-            c->batches == 0) {
+        bool waits = c->batches != 0 || !list_empty(&c->held) || c->session.monitor;
+        if (timeout_s > 0 && now > c->active_ns + (uint64_t)timeout_s * 1000000000ULL && !waits) {
             LOGV("client %lu: closed, idle for too long", (unsigned long)c->session.id);
             conn_break(c);
         }
@@ -211,17 +250,46 @@ static void net_trim(struct net *n) {
         mem_release_idle();
 }
 
+/* Expiry waits while CLIENT PAUSE is on, as in Redis: nothing is written then. */
+static ON_SHARD bool expire_slice(struct net *n) {
+    struct shard *s = n->shard;
+    int64_t now_ms = loop_wall_ms(s->loop);
+    if (n->instance->expire_off || n->instance->pause_until_ms > now_ms)
+        return false;
+    uint64_t from = clock_fine_ns();
+    bool more = keyspace_expire_some(s->keyspace, now_ms, NET_SLICE_ENTRIES);
+    observe_event(s, LATENCY_EXPIRE_CYCLE, clock_fine_ns() - from);
+    return more;
+}
+
+static ON_SHARD bool free_slice(struct net *n) {
+    uint64_t from = clock_fine_ns();
+    bool more = keyspace_free_some(n->shard->keyspace, NET_SLICE_ENTRIES);
+    observe_event(n->shard, LATENCY_LAZYFREE, clock_fine_ns() - from);
+    return more;
+}
+
+/* note_events: what was slow since the last tick without being a command. */
+static ON_SHARD void note_events(struct net *n) {
+    struct shard *s = n->shard;
+    observe_event(s, LATENCY_TABLE_GROWTH, keyspace_growth_ns(s->keyspace));
+    observe_event(s, LATENCY_LOOP_TURN, s->stats.recent_turn_ns);
+    s->stats.recent_turn_ns = 0;
+}
+
 /* tick: what is due is done in slices; while there is more, the next slice follows the next events. */
 static void tick(struct timer *t) {
     shard_claim();
     struct net *n = t->arg;
     struct shard *s = n->shard;
     uint64_t now = loop_now_ns(s->loop);
-    bool more = keyspace_expire_some(s->keyspace, loop_wall_ms(s->loop), NET_SLICE_ENTRIES);
+    bool more = expire_slice(n);
     bool was_freeing = keyspace_stats(s->keyspace)->pending_free != 0;
-    bool freeing = keyspace_free_some(s->keyspace, NET_SLICE_ENTRIES);
+    bool freeing = free_slice(n);
     if (was_freeing && !freeing)
         mem_release_idle();
+    note_events(n);
+    metrics_tick(s);
     if (now >= n->next_second_ns) {
         n->next_second_ns = now + 1000000000ULL;
         conn_check_all(n);
@@ -245,6 +313,10 @@ static enum err net_start(struct shard *s) {
     list_init(&n->dirty);
     list_init(&n->todo);
     list_init(&n->adopt);
+    list_init(&n->monitors);
+    pause_start(n);
+    outbuf_init(&n->seen, &s->mem);
+    observe_start(in);
     n->parser.grow = parser_grow;
     n->parser.arg = &s->mem;
     n->tick.fire = tick;
@@ -274,6 +346,7 @@ static void net_turn_end(struct shard *s) {
     struct net *n = instance_of(s)->net;
     if (unlikely(n == NULL))
         return;
+    monitor_send(n);
     while (!list_empty(&n->dirty)) {
         struct conn *c = CONTAINER_OF(n->dirty.next, struct conn, dirty);
         list_del(&c->dirty);
@@ -304,6 +377,9 @@ static void net_stop(struct shard *s) {
         conn_free(c);
     }
     timer_clear(s->loop, &n->tick);
+    timer_clear(s->loop, &n->pause_end);
+    outbuf_deinit(&n->seen);
+    observe_stop(in, &s->mem);
     batch_free_spares(n, 0);
     output_free_spares(n, 0);
     mem_free(&s->mem, n->parser.args, n->parser.args_cap * sizeof *n->parser.args);
@@ -311,6 +387,16 @@ static void net_stop(struct shard *s) {
     config_free(in->config);
     mem_free(&s->mem, in, sizeof *in);
     s->app = NULL;
+}
+
+static void reset_stats(struct shard *s) {
+    struct net *n = instance_of(s)->net;
+    n->stats = (struct net_stats){0};
+    n->commands_then = 0;
+}
+
+void conn_register(void) {
+    metrics_reset_register(reset_stats);
 }
 
 const struct shard_hooks net_hooks = {.start = net_start,

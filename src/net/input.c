@@ -178,40 +178,94 @@ static ON_SHARD struct op *add_op(struct source *s, const struct resp_parser *p,
     return op;
 }
 
-/* A command that looks at or changes its connection, or that all shards answer, ends its batch: what follows
- * in the input must see what it did. */
-static ON_SHARD void command(struct source *s, const struct resp_parser *p, const char *data) {
+/* refused: asks the row's check, whose reply is made again when its turn has come. */
+static bool refused(struct conn *c, const struct op *op) {
+    struct shard *here = c->net->shard;
+    struct outbuf nowhere;
+    outbuf_init(&nowhere, &here->mem);
+    struct ctx ctx = {.shard = here,
+                      .keyspace = here->keyspace,
+                      .cmd = op->cmd,
+                      .argv = op->argv,
+                      .argc = op->argc,
+                      .db = op->db,
+                      .now_ms = here->wall_ms,
+                      .client_id = c->session.id,
+                      .session = &c->session,
+                      .reply = {&nowhere, c->session.proto, here->id}};
+    bool ok = op->cmd->check(&ctx);
+    outbuf_deinit(&nowhere);
+    return !ok;
+}
+
+/* own_batch: the command just added moves to a batch of its own, which NULL says could not be had. */
+static ON_SHARD struct op *own_batch(struct source *s, struct op *op, const struct resp_parser *p,
+                                     const char *data) {
+    if (s->batch->op_count == 1)
+        return op;
+    s->batch->op_count--;
+    s->batch->args_len -= op->argc;
+    flush_batch(s);
+    if ((op = add_op(s, p, data)) == NULL)
+        return NULL;
+    op->shard = s->conn->net->shard->id;
+    resolve(s->conn, op);
+    return op;
+}
+
+/* held: CLIENT PAUSE is on and this command has to wait; nothing of it has been taken then. */
+static ON_SHARD bool held(struct source *s, const struct resp_parser *p, const char *data) {
     struct conn *c = s->conn;
+    struct span argv[2];
+    struct op op = {.argv = argv, .argc = p->argc};
+    for (uint32_t i = 0; i < p->argc && i < COUNT_OF(argv); i++)
+        argv[i] = (struct span){data + p->args[i].at, p->args[i].len};
+    resolve(c, &op);
+    if (op.kind != OP_RUN || !pause_holds(c, op.cmd))
+        return false;
+    pause_hold(c);
+    return true;
+}
+
+/* command: false when it must wait. One that looks at or changes its connection, or that all shards answer,
+ * ends its batch: what follows in the input must see what it did. */
+static ON_SHARD bool command(struct source *s, const struct resp_parser *p, const char *data) {
+    struct conn *c = s->conn;
+    if (unlikely(c->net->instance->pause_until_ms != 0) && held(s, p, data))
+        return false;
     struct op *op = add_op(s, p, data);
     if (op == NULL)
-        return;
+        return true;
     op->shard = c->net->shard->id;
     resolve(c, op);
     if (unlikely(is_http(c, op))) {
         s->batch->op_count--;
-        return;
+        return true;
     }
     uint32_t flags = op->cmd != NULL && op->kind == OP_RUN ? op->cmd->flags : 0;
-    if (unlikely(flags & CMD_FANOUT)) {
-        if (s->batch->op_count > 1) {
-            /* It needs a batch of its own: give its place back and parse it into the next one. */
-            s->batch->op_count--;
-            s->batch->args_len -= op->argc;
-            flush_batch(s);
-            if ((op = add_op(s, p, data)) == NULL)
-                return;
-            resolve(c, op);
-        }
-        s->batch->fanout = true;
-        op->shard = c->net->shard->id;
-        flush_batch(s);
-        return;
+    if (unlikely(flags & (CMD_FANOUT | CMD_ALONE)) && (op = own_batch(s, op, p, data)) == NULL)
+        return true;
+    if (unlikely(op->kind == OP_RUN && op->cmd->check != NULL) && refused(c, op)) {
+        op->kind = OP_REFUSED;
+        flags = CMD_HOME;
     }
-    if (op->kind == OP_RUN)
-        route(c, op);
-    batch_link(s->batch, op);
-    if (flags & CMD_HOME)
+    bool skip = c->session.reply_skip;
+    if (unlikely(flags & CMD_FANOUT)) {
+        s->batch->fanout = true;
+        s->batch->writes = (flags & CMD_WRITE) != 0;
         flush_batch(s);
+    } else {
+        if (op->kind == OP_RUN)
+            route(c, op);
+        batch_link(s->batch, op);
+        if (unlikely(flags & CMD_ALONE))
+            s->batch->quiet = false; /* it decides by itself whether to reply */
+        if (flags & CMD_HOME || unlikely(skip))
+            flush_batch(s);
+    }
+    if (unlikely(skip) && !(flags & CMD_ALONE)) /* CLIENT REPLY has decided anew */
+        c->session.reply_skip = false;
+    return true;
 }
 
 static ON_SHARD void protocol_error(struct source *s, const struct resp_parser *p) {
@@ -363,15 +417,19 @@ static ON_SHARD void parse_partial(struct conn *c) {
     struct source s = {.conn = c, .in = pt->in};
     enum resp_status st = RESP_COMMAND;
     while (may_go_on(c)) {
-        st = resp_parse(&pt->parser, pt->in->data + pt->start, pt->in->len - pt->start, &c->limits);
+        if (!pt->held)
+            st = resp_parse(&pt->parser, pt->in->data + pt->start, pt->in->len - pt->start,
+                            &c->limits);
         if (st != RESP_COMMAND)
             break;
         const char *data = pt->in->data + pt->start;
-        pt->start += pt->parser.pos;
         if (pt->parser.argc != 0) {
-            command(&s, &pt->parser, data);
+            pt->held = !command(&s, &pt->parser, data);
+            if (pt->held)
+                break;
             limits_refresh(c);
         }
+        pt->start += pt->parser.pos;
         resp_reset(&pt->parser);
         if (pt->start == pt->in->len)
             break;
@@ -401,9 +459,9 @@ static ON_SHARD void parse_in_place(struct conn *c, struct io_buf *buf) {
         if (unlikely(st != RESP_COMMAND))
             break;
         const char *data = buf->data + pos;
+        if (likely(p->argc != 0) && unlikely(!command(&s, p, data)))
+            break;
         pos += p->pos;
-        if (likely(p->argc != 0))
-            command(&s, p, data);
         if (unlikely(c->limits.unauthenticated))
             limits_refresh(c);
     }
@@ -422,6 +480,7 @@ static ON_SHARD void parse_in_place(struct conn *c, struct io_buf *buf) {
 void input_data(struct conn *c, struct io_buf *buf) {
     struct net *n = c->net;
     n->stats.bytes_in += buf->len;
+    c->bytes_in += buf->len;
     c->active_ns = loop_now_ns(n->shard->loop);
     if (c->closing || c->broken)
         return;
@@ -436,6 +495,7 @@ void input_direct(struct conn *c, size_t n) {
     enum { CRLF = 2 };
     struct partial *pt = c->partial;
     c->net->stats.bytes_in += n;
+    c->bytes_in += n;
     c->active_ns = loop_now_ns(c->net->shard->loop);
     if (pt == NULL || c->closing || c->broken)
         return;

@@ -1,13 +1,56 @@
 /* listen.c: the sockets the server listens on, and which shard gets a new connection. */
 #include "net_impl.h"
 #include "shards/log.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+/* --- addresses --- */
+
+static bool is_loopback4(const unsigned char *address) {
+    return address[0] == IN_LOOPBACKNET; /* 127.0.0.0/8 */
+}
+
+bool net_is_local(const struct sockaddr *peer) {
+    if (peer->sa_family == AF_UNIX)
+        return true;
+    if (peer->sa_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, peer, sizeof in);
+        return is_loopback4((const unsigned char *)&in.sin_addr.s_addr);
+    }
+    if (peer->sa_family != AF_INET6)
+        return false;
+    struct sockaddr_in6 in6;
+    memcpy(&in6, peer, sizeof in6);
+    return IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr) ||
+           (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr) && is_loopback4(in6.sin6_addr.s6_addr + 12));
+}
+
+void net_address(const struct sockaddr *sa, char *text, size_t size) {
+    char host[INET6_ADDRSTRLEN] = "?";
+    if (sa->sa_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, sa, sizeof in);
+        (void)inet_ntop(AF_INET, &in.sin_addr, host, sizeof host);
+        (void)snprintf(text, size, "%s:%u", host, ntohs(in.sin_port));
+    } else if (sa->sa_family == AF_INET6) {
+        struct sockaddr_in6 in6;
+        memcpy(&in6, sa, sizeof in6);
+        (void)inet_ntop(AF_INET6, &in6.sin6_addr, host, sizeof host);
+        (void)snprintf(text, size, "[%s]:%u", host, ntohs(in6.sin6_port));
+    } else {
+        (void)snprintf(text, size, "?:0");
+    }
+}
+
+/* --- listening --- */
 
 static bool add_fd(struct net_shared *n, int fd) {
     if (n->listen_count == NET_LISTENERS_MAX)
@@ -138,6 +181,24 @@ static void refuse(int fd, const char *text) {
     (void)close(fd);
 }
 
+/* Who looks for a Redis that protects itself looks for the code DENIED. */
+static const char denied[] =
+    "-DENIED Anax is in protected mode: no password is set, so only connections from this machine "
+    "(loopback or a Unix socket) are accepted. To connect from elsewhere, set a password with "
+    "'requirepass' in the configuration file, or by CONFIG SET from this machine. Only where "
+    "nobody else can reach the port is 'protected-mode no' an answer.\r\n";
+
+/* is_denied: protected-mode, which is on unless somebody turned it off, refuses this peer. */
+static bool is_denied(const struct net *n, int fd) {
+    const struct config *config = n->instance->config;
+    struct sockaddr_storage peer = {0};
+    socklen_t len = sizeof peer;
+    if (!config->protected_mode || config->requirepass[0] != '\0')
+        return false;
+    return getpeername(fd, (struct sockaddr *)&peer, &len) != 0 ||
+           !net_is_local((const struct sockaddr *)&peer);
+}
+
 static void on_accept(struct listener *l, int fd) {
     shard_claim();
     struct net *n = l->arg;
@@ -147,6 +208,11 @@ static void on_accept(struct listener *l, int fd) {
     if (total >= n->instance->config->maxclients) {
         n->stats.rejected++;
         refuse(fd, "-ERR max number of clients reached\r\n");
+        return;
+    }
+    if (is_denied(n, fd)) {
+        n->stats.rejected++;
+        refuse(fd, denied);
         return;
     }
     struct adopted a = {.fd = fd, .is_unix = n->listener_unix[l - n->listeners]};

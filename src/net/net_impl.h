@@ -2,7 +2,9 @@
  *
  *   conn.c     a connection from accept to release     input.c   bytes -> commands -> batches
  *   batch.c    batches: run here, run there, gather    output.c  replies -> socket
- *   listen.c   sockets, accept, which shard            client.c  CLIENT, HELLO, SELECT, ...
+ *   listen.c   sockets, accept, which shard            client*.c CLIENT, HELLO, SELECT, ...
+ *   watch.c    slow and large commands                 monitor.c MONITOR
+ *   pause.c    CLIENT PAUSE, UNPAUSE, REPLY
  *
  * A batch holds up to NET_BATCH_COMMANDS commands of one connection. Its commands are dealt to parts, one
  * per shard; a part is one message and collects the replies of its commands in one outbuf. The batch's
@@ -20,6 +22,7 @@
 #include "shards/assert.h"
 #include "shards/list.h"
 #include "shards/loop.h"
+#include <netinet/in.h>
 
 enum {
     NET_SPARE_BYTES = 16 * 1024, /* output buffers that are kept for the next connection */
@@ -28,7 +31,9 @@ enum {
     NET_TICK_MS = 100,
     NET_SLICE_ENTRIES = 4000, /* of expiry and of freeing: well under a millisecond */
     NET_OUT_KEEP_BYTES = 64 * 1024,
-    NET_BATCHES_KEPT = 64
+    NET_BATCHES_KEPT = 64,
+    NET_ADDRESS_BYTES =
+        CONFIG_SOCKET_PATH_MAX + 8 /* a path with ":0" behind or "unix:" before it */
 };
 
 enum op_kind {
@@ -38,6 +43,7 @@ enum op_kind {
     OP_NOAUTH,
     OP_CROSS,   /* keys on several shards */
     OP_NOTHING, /* route() replies the error */
+    OP_REFUSED, /* check() does */
     OP_PROTOCOL /* malformed input: conn->protocol_error */
 };
 
@@ -49,6 +55,7 @@ struct op {
     uint32_t db;
     size_t reply_end;  /* in the outbuf of its part */
     uint32_t refs_end; /* likewise */
+    uint32_t slow_us;  /* what it took, plus one; 0: not slow */
     uint16_t next;     /* of the same part; OP_END at the end */
     uint16_t shard;
     uint8_t kind;
@@ -75,6 +82,8 @@ struct part {
     uint16_t shard;
     bool waiting; /* the message is out */
     bool used;
+    bool slow;   /* some command of it was */
+    uint64_t ns; /* fan-out: what `each` took */
 };
 
 struct batch {
@@ -90,8 +99,10 @@ struct batch {
     uint16_t parts_live;    /* parts with refs_live, each keeps the batch */
     uint16_t first_part;
     uint8_t proto;
-    bool fanout, direct; /* direct: the replies of here go straight to the connection */
-    bool done;           /* no longer in the connection's queue */
+    bool fanout;
+    bool quiet;  /* CLIENT REPLY: the replies are dropped */
+    bool writes; /* some command may write */
+    bool done;   /* no longer in the connection's queue */
     struct big *bigs;
     uint32_t big_count, big_cap;
     struct part *parts; /* one per shard */
@@ -115,15 +126,18 @@ struct partial {
     struct big *bigs;
     uint32_t big_count, big_cap;
     size_t direct_left; /* bytes of the large argument that are still to come, CRLF included */
+    bool held;          /* the parser holds a whole command that CLIENT PAUSE keeps from running */
 };
 
 struct conn {
     struct stream stream;
     struct session session;
     struct net *net;
-    struct list link;  /* net->conns */
-    struct list dirty; /* net->dirty: has output or an end to come to */
-    struct list todo;  /* net->todo: the owner has to see it */
+    struct list link;    /* net->conns */
+    struct list dirty;   /* net->dirty: has output or an end to come to */
+    struct list todo;    /* net->todo: the owner has to see it */
+    struct list held;    /* net->held: waits for the end of CLIENT PAUSE */
+    struct list monitor; /* net->monitors */
     struct partial *partial;
     struct batch *first, *last;
     uint32_t batches;
@@ -132,6 +146,8 @@ struct conn {
     uint32_t refs_sent; /* references */
     size_t ref_offset;  /* into the next reference */
     uint64_t created_ns, active_ns;
+    uint64_t bytes_in, bytes_out, commands;
+    const struct command *last_cmd; /* or NULL */
     uint64_t soft_limit_since_ns;
     struct resp_limits limits;
     const char *protocol_error;
@@ -141,6 +157,11 @@ struct conn {
     bool released; /* the loop let go */
     bool close_called;
     bool is_unix;
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } peer; /* as accepted: also other shards' commands read it */
 };
 
 /* A connection on its way to its shard. */
@@ -154,16 +175,17 @@ struct adopted {
 
 struct net_stats {
     uint64_t connections, rejected, commands, protocol_errors, query_limit, output_limit;
-    uint64_t bytes_in, bytes_out;
+    uint64_t bytes_in, bytes_out, monitor_lost;
 };
 
 struct net {
     struct shard *shard;
     struct instance *instance;
     struct net_shared *shared;
-    struct list conns, dirty, todo, adopt;
+    struct list conns, dirty, todo, adopt, held, monitors;
     uint64_t conn_count;
     uint64_t batches_out;      /* in any connection's queue */
+    uint64_t writes_out;       /* of these, those that may write and are not done everywhere */
     struct resp_parser parser; /* for input that holds whole commands */
     struct batch *spare_batches;
     unsigned spare_batch_count;
@@ -176,6 +198,9 @@ struct net {
     bool listener_unix[NET_LISTENERS_MAX];
     unsigned listener_count;
     struct timer tick;
+    struct timer pause_end; /* set while a connection is held */
+    struct outbuf seen;     /* lines for monitors, since the last turn end */
+    unsigned seen_messages; /* on their way */
     uint64_t next_second_ns;
     bool stopping;
     struct net_stats stats;
@@ -193,6 +218,7 @@ void conn_break(struct conn *c);
 /* conn_settle: closes and frees what has come to its end. Owner only. */
 void conn_settle(struct conn *c) ON_SHARD;
 void conn_check_all(struct net *n) ON_SHARD;
+void conn_register(void);
 void net_tick_set(struct net *n, uint64_t due_ns);
 
 /* --- input.c --- */
@@ -235,6 +261,38 @@ size_t output_bytes(const struct conn *c);
 /* --- listen.c --- */
 enum err listen_start(struct net *n);
 void listen_stop(struct net *n);
+
+/* conn_address: "ip:port", "[ip6]:port" or "path:0". Any thread while the connection lives. */
+void conn_address(const struct conn *c, char *text, size_t size);
+
+/* --- watch.c --- */
+/* watch_batch: logs its slow and its large commands, before the arguments go. `direct`: the replies went
+ * to the connection, from the byte and the reference that its output then ended with. */
+struct watch_from {
+    size_t len;
+    uint32_t refs;
+};
+void watch_batch(struct batch *b, const struct watch_from *direct) ON_SHARD;
+
+/* --- monitor.c --- */
+static inline bool monitor_any(const struct net *n) {
+    return unlikely(atomic_load_explicit(&n->shared->monitors, memory_order_relaxed) != 0);
+}
+/* monitor_show: this command runs now, on n's shard. */
+void monitor_show(struct net *n, const struct conn *from, const struct op *op,
+                  uint32_t db) ON_SHARD;
+/* monitor_send: to the shards that have monitors; at the end of a turn. */
+void monitor_send(struct net *n) ON_SHARD;
+void monitor_stop(struct conn *c) ON_SHARD;
+void monitor_register(void);
+
+/* --- pause.c --- */
+/* pause_holds: must this command wait for the end of CLIENT PAUSE? */
+bool pause_holds(const struct conn *c, const struct command *cmd);
+/* pause_hold: the connection reads on when the pause ends. Owner only. */
+void pause_hold(struct conn *c) ON_SHARD;
+void pause_start(struct net *n);
+void pause_register(void);
 
 /* --- client.c --- */
 void client_describe(const struct conn *c, struct outbuf *out);

@@ -78,6 +78,7 @@ static int fill(const struct conn *c, struct iovec *iov, size_t *total) {
 /* sent: n bytes are on their way. */
 static ON_SHARD void sent(struct conn *c, size_t n) {
     c->net->stats.bytes_out += n;
+    c->bytes_out += n;
     while (n != 0) {
         bool ref_left = c->refs_sent < c->out.ref_count;
         struct outref *ref = ref_left ? &c->out.refs[c->refs_sent] : NULL;

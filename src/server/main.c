@@ -3,24 +3,22 @@
 #include "anax/command.h"
 #include "anax/config.h"
 #include "anax/net.h"
+#include "server_impl.h"
 #include "shards/clock.h"
 #include "shards/log.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/resource.h>
+#include <sys/prctl.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-enum { OTHER_DESCRIPTORS = 64 }; /* beside connections: rings, listeners, files */
+#define DAEMON_PIDFILE "/var/run/anax.pid"
 
 static struct config config;
-static _Atomic bool ended; /* the shards have stopped */
 static struct net_shared shared = {.config = &config};
+static struct shard_hooks hooks; /* net's, and what every shard's thread needs */
 
 static void usage(void) {
     (void)printf("Usage: anax [/path/to/anax.conf | -] [--option value]...\n"
@@ -36,26 +34,10 @@ static void usage(void) {
                  "  anax /etc/anax.conf --loglevel verbose\n");
 }
 
-/* raise_descriptors: room for maxclients; where the system refuses, maxclients comes down to what there is. */
-static void raise_descriptors(void) {
-    struct rlimit limit;
-    rlim_t need = (rlim_t)config.maxclients + OTHER_DESCRIPTORS;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
-        return;
-    limit.rlim_cur = need;
-    if (limit.rlim_max < need)
-        limit.rlim_max = need;
-    if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-        return;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
-        return;
-    int64_t room = (int64_t)limit.rlim_cur - OTHER_DESCRIPTORS;
-    config.maxclients = room > 1 ? room : 1;
-    LOGW("maxclients is %ld: the system allows %lu open files; raise it with ulimit -n",
-         (long)config.maxclients, (unsigned long)limit.rlim_cur);
+static void version(void) {
+    symbols_load();
+    (void)printf("anax %s malloc=%s bits=%zu build=%s\n", ANAX_VERSION, mem_allocator(),
+                 sizeof(void *) * 8, symbols_build_id());
 }
 
 static unsigned cores(void) {
@@ -66,13 +48,20 @@ static unsigned cores(void) {
     return n < 1 ? 1 : n > SHARDS_MAX ? SHARDS_MAX : (unsigned)n;
 }
 
+static void say_epoll_takes_over(const char *why) {
+    char remedy[CHECK_LINE_MAX];
+    check_io_uring("", check_io_uring_error(), remedy, sizeof remedy);
+    LOGW("io_uring cannot be used (%s); epoll takes over%s%s", why, *remedy ? ". Remedy: " : "",
+         remedy);
+}
+
 /* create_shards: with io auto, epoll takes over where io_uring cannot be had. */
 static enum err create_shards(struct shards **out, struct shards_config *c) {
     const char *why = "";
     c->io = config.io == CONFIG_IO_EPOLL ? LOOP_EPOLL : LOOP_URING;
     enum err e = shards_create(out, c, &why);
     if (e == ERR_UNSUPPORTED && config.io == CONFIG_IO_AUTO) {
-        LOGW("io_uring cannot be used (%s); epoll takes over", why);
+        say_epoll_takes_over(why);
         c->io = LOOP_EPOLL;
         e = shards_create(out, c, &why);
     }
@@ -92,80 +81,51 @@ static void say_hello(struct shards *all) {
          (int)getpid());
 }
 
-/* daemonize: the parent leaves once the child has a session of its own. */
-static void daemonize(void) {
-    pid_t pid = fork();
-    if (pid < 0) {
-        (void)fprintf(stderr, "anax: daemonize: %s\n", strerror(errno));
-        exit(1);
+static void say_check(void *arg, const char *line) {
+    (void)arg;
+    LOGW("%s", line);
+}
+
+static enum err shard_start(struct shard *s) {
+    crash_thread_begin();
+    return net_hooks.start(s);
+}
+
+static void shard_stop(struct shard *s) {
+    net_hooks.stop(s);
+    crash_thread_end();
+}
+
+/* serve: until the shards have stopped; false when they do not start. */
+static bool serve(struct shards *all, enum config_supervised by) {
+    if (!process_signals_start(all))
+        return false;
+    crash_watch(all, &shared);
+    bool started = shards_start(all) == OK;
+    if (started) {
+        LOGN("Ready to accept connections");
+        process_ready(by);
+        shards_join(all);
+        process_stopping();
     }
-    if (pid > 0)
-        _exit(0);
-    (void)setsid();
-    int fd = open("/dev/null", O_RDWR);
-    if (fd < 0)
-        return;
-    (void)dup2(fd, STDIN_FILENO);
-    (void)dup2(fd, STDOUT_FILENO);
-    (void)dup2(fd, STDERR_FILENO);
-    if (fd > STDERR_FILENO)
-        (void)close(fd);
+    /* The thread that waits for signals must not touch shards that are gone. */
+    process_signals_stop();
+    crash_watch(NULL, NULL);
+    return started;
 }
 
-static void write_pidfile(void) {
-    const char *path = config.pidfile;
-    if (*path == '\0')
-        return;
-    FILE *f = fopen(path, "we");
-    if (f == NULL || fprintf(f, "%d\n", (int)getpid()) < 0)
-        LOGW("pidfile %s: %s", path, strerror(errno));
-    if (f != NULL && fclose(f) != 0)
-        LOGW("pidfile %s: %s", path, strerror(errno));
-}
-
-/* signal_set: those the waiting thread takes; SIGUSR1 only tells it to look at `ended`. */
-static sigset_t signal_set(void) {
-    sigset_t set;
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigaddset(&set, SIGINT);
-    (void)sigaddset(&set, SIGUSR1);
-    return set;
-}
-
-/* wait_for_signal: what SIGTERM and SIGINT do; SHUTDOWN stops the shards by itself. */
-static void *wait_for_signal(void *arg) {
-    const sigset_t set = signal_set();
-    int signal = SIGUSR1;
-    while (signal == SIGUSR1 && !atomic_load(&ended))
-        if (sigwait(&set, &signal) != 0)
-            return NULL;
-    if (signal != SIGUSR1) {
-        LOGN("Received %s, shutting down", signal == SIGINT ? "SIGINT" : "SIGTERM");
-        shards_stop(arg);
-    }
-    return NULL;
-}
-
-static void block_signals(void) {
-    const sigset_t set = signal_set();
-    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-    (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGHUP, SIG_IGN);
-}
-
-static int run(void) {
+static int run(enum config_supervised by) {
     static int cpus[SHARDS_MAX];
     struct shards_config c = {.count = config.shards != 0 ? (unsigned)config.shards : cores(),
                               .databases = (unsigned)config.databases,
                               .borrow = config.shard_borrow,
                               .huge_pages = !config.disable_thp,
-                              .hooks = &net_hooks,
+                              .hooks = &hooks,
                               .arg = &shared};
     if (config_cpus(&config, cpus, c.count))
         c.cpus = cpus;
+    checks_run("", &config, c.count, say_check, NULL);
     struct shards *all;
-    pthread_t signals;
     if (net_listen(&shared) != OK)
         return 1;
     if (create_shards(&all, &c) != OK) {
@@ -173,24 +133,17 @@ static int run(void) {
         return 1;
     }
     say_hello(all);
-    int status = 1;
-    if (shards_start(all) == OK && pthread_create(&signals, NULL, wait_for_signal, all) == 0) {
-        LOGN("Ready to accept connections");
-        shards_join(all);
-        /* The thread that waits for signals must not touch shards that are gone. */
-        atomic_store(&ended, true);
-        (void)pthread_kill(signals, SIGUSR1);
-        (void)pthread_join(signals, NULL);
-        status = 0;
-    }
+    /* Not before the sockets are ours: another server may be running, and this is its pid file. */
+    if (config.pidfile[0] != '\0')
+        process_write_pidfile(config.pidfile);
+    bool served = serve(all, by);
     shards_destroy(all);
     net_close_listeners(&shared);
     if (config.unixsocket[0] != '\0')
         (void)unlink(config.unixsocket);
-    if (config.pidfile[0] != '\0')
-        (void)unlink(config.pidfile);
+    process_remove_pidfile();
     LOGN("bye");
-    return status;
+    return served ? 0 : 1;
 }
 
 static void register_commands(void) {
@@ -211,9 +164,39 @@ static bool parse_options(int argc, char **argv) {
     return false;
 }
 
+static bool open_log(void) {
+    if (config.syslog)
+        log_to_syslog(config.syslog_ident, config.syslog_facility);
+    log_set_level((enum log_level)config.loglevel);
+    if (log_open(config.logfile) == OK)
+        return true;
+    (void)fprintf(stderr, "anax: --logfile '%s': %s\n", config.logfile, strerror(errno));
+    return false;
+}
+
+/* set_up: the process, before any thread and any shard. */
+static void set_up(void) {
+    process_block_signals();
+    symbols_load();
+    if (config.crash_log)
+        crash_install();
+    crash_thread_begin();
+    (void)pthread_setname_np(pthread_self(), "anax");
+    title_set(&config);
+    config_on_change(title_set);
+    if (config.disable_thp) /* whatever the system prefers */
+        (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    process_raise_descriptors(&config);
+    config_log_unused(&config);
+    clock_calibrate();
+    hooks = net_hooks;
+    hooks.start = shard_start;
+    hooks.stop = shard_stop;
+}
+
 int main(int argc, char **argv) {
     if (argc == 2 && (strcmp(argv[1], "-v") == 0 || strcmp(argv[1], "--version") == 0)) {
-        (void)printf("anax %s\n", ANAX_VERSION);
+        version();
         return 0;
     }
     if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)) {
@@ -222,20 +205,22 @@ int main(int argc, char **argv) {
     }
     if (!parse_options(argc, argv))
         return 1;
-    if (config.daemonize)
-        daemonize();
-    if (log_open(config.logfile) != OK) {
-        (void)fprintf(stderr, "anax: --logfile '%s': %s\n", config.logfile, strerror(errno));
+    title_init(argc, argv);
+    enum config_supervised by = process_supervisor(config.supervised);
+    /* A supervisor wants the process that it has started. */
+    bool daemon = config.daemonize && by == CONFIG_SUPERVISED_NO;
+    if (daemon && config.pidfile[0] == '\0')
+        memcpy(config.pidfile, DAEMON_PIDFILE, sizeof DAEMON_PIDFILE);
+    if (daemon)
+        process_daemonize();
+    if (!open_log())
         return 1;
-    }
-    log_set_level((enum log_level)config.loglevel);
-    block_signals();
-    raise_descriptors();
+    process_say_unsupervised(config.supervised, by);
+    set_up();
     if (keyspace_seed_hash(NULL) != OK) {
         LOGW("cannot start: no entropy");
         return 1;
     }
     register_commands();
-    write_pidfile();
-    return run();
+    return run(by);
 }

@@ -1,8 +1,11 @@
 /* config_fuzz: whatever a configuration says, it is taken with all values in bounds (so that
- * each is shown and taken again), or refused in one line that is not too long. The first byte
- * chooses between a file and CONFIG SET with names and values line by line. */
+ * each is shown and taken again), or refused in one line that is not too long; and any file can be
+ * rewritten to say what any other says. The first byte chooses between a file and CONFIG SET with
+ * names and values line by line. */
 #include "anax/config.h"
 #include "shards/assert.h"
+
+#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -24,7 +27,52 @@ static void take_again(void *arg, struct span name, struct span value) {
     if (config_set_many(c, pair, 1, &to, &e))
         ASSERT(memcmp(c, &to, sizeof(to)) == 0);
     else
-        ASSERT(strstr(e.text, "can't set immutable config") != NULL);
+        ASSERT(strstr(e.text, "can't set immutable config") != NULL ||
+               strstr(e.text, "can't set protected config") != NULL);
+}
+
+struct wanted {
+    struct span value;
+    bool same;
+};
+
+static void compare_value(void *arg, struct span name, struct span value) {
+    struct wanted *w = arg;
+    (void)name;
+    w->same = span_eq(value, w->value);
+}
+
+/* The option has the same value in another config. */
+static void same_in_other(void *arg, struct span name, struct span value) {
+    struct wanted w = {value, false};
+    config_get(arg, &name, 1, compare_value, &w);
+    ASSERT(w.same);
+}
+
+/* A file is rewritten to what *c holds, whatever it said before, or refused in one line; a second rewrite
+ * changes nothing. */
+static void check_rewrite(const struct config *c, const char *text, size_t len) {
+    struct config read;
+    struct config_error e;
+    struct span star = SPAN("*");
+    size_t first_len, second_len;
+
+    char *first = config_rewrite_text(c, NULL, (struct span){text, len}, &first_len, &e);
+    if (first == NULL) {
+        check_error(&e);
+        return;
+    }
+    config_defaults(&read);
+    /* Only `include`, which a text may not have, is left to refuse. */
+    if (config_parse_text(&read, "rewritten", (struct span){first, first_len}, &e))
+        config_get(c, &star, 1, same_in_other, &read);
+    else
+        ASSERT(strstr(e.text, "only a file can include another") != NULL);
+    char *second = config_rewrite_text(c, NULL, (struct span){first, first_len}, &second_len, &e);
+    ASSERT(second != NULL);
+    ASSERT(first_len == second_len && memcmp(first, second, first_len) == 0);
+    free(first);
+    free(second);
 }
 
 static void check_config(struct config *c) {
@@ -67,9 +115,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     const char *text = (const char *)data + 1;
     config_defaults(&c);
-    if (data[0] % 2 == 0)
+    if (data[0] % 2 == 0) {
         fuzz_set(&c, text, size - 1);
-    else if (config_parse_text(&c, "fuzz.conf", (struct span){text, size - 1}, &e))
+        return 0;
+    }
+    /* The first half of the lines says what is held, all of them are the file. */
+    struct config half = c;
+    const char *cut = memchr(text + (size - 1) / 2, '\n', size - 1 - (size - 1) / 2);
+    size_t half_len = cut == NULL ? 0 : (size_t)(cut - text);
+    if (!config_parse_text(&half, "half.conf", (struct span){text, half_len}, &e))
+        half = c;
+    check_rewrite(&half, text, size - 1);
+    if (config_parse_text(&c, "fuzz.conf", (struct span){text, size - 1}, &e))
         check_config(&c);
     else
         check_error(&e);

@@ -58,6 +58,8 @@ struct world {
     bool no_memory; /* allocations fail now and then: replies may be errors, connections may end */
     bool awake[SHARDS_MAX];
     struct client client[CLIENTS_MAX];
+    struct sim_client *watcher; /* runs MONITOR, or NULL */
+    uint64_t watched_bytes;
 };
 
 static struct world w;
@@ -269,6 +271,54 @@ static void send_local(struct client *c) {
     }
 }
 
+/* send_quiet: replies that are not sent, and commands that have to wait for a moment. */
+static void send_quiet(struct client *c) {
+    static const char *const modes[] = {"WRITE", "ALL"};
+    char ms[8];
+    begin(3);
+    word("CLIENT");
+    if (below(2) == 0) {
+        word("REPLY");
+        word("SKIP");
+        begin(2);
+        word("ECHO");
+        word("unheard");
+        return;
+    }
+    if (below(4) == 0) {
+        word("REPLY");
+        word("OFF");
+        begin(1);
+        word(below(2) == 0 ? "DBSIZE" : "PING");
+        begin(3);
+        word("CLIENT");
+        word("REPLY");
+        word("ON");
+        expect_text(c, "+OK\r\n");
+        return;
+    }
+    if (below(3) == 0) {
+        word("PAUSE");
+        (void)snprintf(ms, sizeof ms, "%u", (unsigned)below(4));
+        word(ms);
+        expect_text(c, "+OK\r\n");
+        return;
+    }
+    word("SETNAME");
+    word(modes[below(2)]);
+    expect_text(c, "+OK\r\n");
+    begin(4);
+    word("CLIENT");
+    word("PAUSE");
+    word("2");
+    word(modes[below(2)]);
+    expect_text(c, "+OK\r\n");
+    begin(2);
+    word("CLIENT");
+    word("UNPAUSE");
+    expect_text(c, "+OK\r\n");
+}
+
 /* send_all: commands that every shard takes part in; only a lonely client knows the answer. */
 static void send_all(struct client *c) {
     unsigned keys = 0;
@@ -305,7 +355,10 @@ static void send_some(struct client *c) {
             send_range(c, k);
             break;
         case 5:
-            send_local(c);
+            if (below(6) == 0)
+                send_quiet(c);
+            else
+                send_local(c);
             break;
         case 8:
             send_all(c);
@@ -390,7 +443,16 @@ static void client_renew(struct client *c) {
     client_connect(c);
 }
 
+/* watcher_read: what it sees depends on the order of turns, so it is only counted. */
+static void watcher_read(void) {
+    char bytes[8192];
+    for (ssize_t n; w.watcher != NULL && (n = sim_client_read(w.watcher, bytes, sizeof bytes)) > 0;)
+        w.watched_bytes += (uint64_t)n;
+}
+
 static void step(void) {
+    if (below(4) == 0)
+        watcher_read();
     unsigned what = (unsigned)below(10);
     struct client *c = &w.client[below(w.clients)];
     if (what < 6) {
@@ -412,6 +474,7 @@ static void step(void) {
 
 static bool all_answered(void) {
     bool all = true;
+    watcher_read();
     for (unsigned i = 0; i < w.clients; i++) {
         struct client *c = &w.client[i];
         client_read(c);
@@ -508,6 +571,7 @@ static void world_begin(uint64_t seed) {
     if (keyspace_seed_hash(&seed) != OK || sim_create(&w.net, seed) != OK)
         fail("setting up");
     config_defaults(&w.config);
+    w.config.protected_mode = false; /* simulated peers have no address */
     w.shared.config = &w.config;
     w.shared.listen_fds[w.shared.listen_count++] = sim_listen(w.net, PORT);
     struct shards_config sc = {.count = w.n,
@@ -532,20 +596,39 @@ static void world_begin(uint64_t seed) {
         w.client[i].id = i;
         client_connect(&w.client[i]);
     }
+    if (below(3) == 0) {
+        w.watcher = sim_connect(w.net, PORT);
+        (void)sim_client_write(w.watcher, "MONITOR\r\n", 9);
+    }
     sim_set_faults(w.net, &faults);
 }
 
+/* quiet_turns: half a second in all; accepting is tried again after 100 ms. */
+static void quiet_turns(void) {
+    for (unsigned rounds = 0; rounds < 50; rounds++) {
+        for (unsigned i = 0; i < w.n; i++)
+            (void)turn(i);
+        sim_advance(w.net, 10000000);
+    }
+}
+
+static void watcher_end(void) {
+    if (w.watcher == NULL)
+        return;
+    quiet_turns();
+    watcher_read();
+    if (!w.resets && !w.no_memory && w.watched_bytes < 5)
+        fail("MONITOR shows nothing");
+    sim_client_free(w.watcher);
+}
+
 static void world_end(void) {
+    watcher_end();
     for (unsigned i = 0; i < w.clients; i++) {
         sim_client_free(w.client[i].end);
         free(w.client[i].expected);
     }
-    for (unsigned rounds = 0; rounds < 50; rounds++) {
-        for (unsigned i = 0; i < w.n; i++)
-            (void)turn(i);
-        sim_advance(w.net,
-                    10000000); /* half a second in all: accepting is tried again after 100 ms */
-    }
+    quiet_turns();
     int64_t live = 0;
     for (unsigned i = 0; i < w.n; i++)
         live += atomic_load(&w.shared.live[i]);
@@ -569,17 +652,16 @@ static void world_end(void) {
 
 /* recover: memory is back; a client that was cut off comes again, and all is as with a new server. */
 static void recover(void) {
+    if (w.watcher != NULL)
+        sim_client_free(w.watcher);
+    w.watcher = NULL;
     for (unsigned i = 0; i < w.n; i++)
         shards_get(w.shards, i)->mem.fail_in = 0;
     for (unsigned i = 0; i < w.clients; i++) {
         sim_client_free(w.client[i].end);
         w.client[i].end = NULL;
     }
-    for (unsigned rounds = 0; rounds < 50; rounds++) {
-        for (unsigned i = 0; i < w.n; i++)
-            (void)turn(i);
-        sim_advance(w.net, 10000000);
-    }
+    quiet_turns();
     w.no_memory = false;
     for (unsigned i = 0; i < w.clients; i++) {
         memset(w.client[i].keys, 0, sizeof w.client[i].keys);

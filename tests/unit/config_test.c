@@ -1,4 +1,5 @@
 #include "anax/config.h"
+#include "config_defaults.h"
 #include "shards/assert.h"
 #include "shards/log.h"
 
@@ -76,45 +77,15 @@ static void expect_text_error(const char *conf, const char *text) {
 /* --- defaults and the table --- */
 
 Test(config, defaults_are_redis_conf_s) {
-    static const char *const expected[][2] = {
-        {"bind", "127.0.0.1"},
-        {"port", "6379"},
-        {"tcp-backlog", "511"},
-        {"unixsocket", ""},
-        {"unixsocketperm", "0"},
-        {"timeout", "0"},
-        {"tcp-keepalive", "300"},
-        {"maxclients", "10000"},
-        {"proto-max-bulk-len", "536870912"},
-        {"client-query-buffer-limit", "1073741824"},
-        {"client-output-buffer-limit",
-         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"},
-        {"daemonize", "no"},
-        {"pidfile", ""},
-        {"logfile", ""},
-        {"loglevel", "notice"},
-        {"databases", "16"},
-        {"maxmemory", "0"},
-        {"maxmemory-policy", "noeviction"},
-        {"hz", "10"},
-        {"active-expire-effort", "1"},
-        {"save", ""},
-        {"appendonly", "no"},
-        {"requirepass", ""},
-        {"shards", "0"},
-        {"shard-cpus", ""},
-        {"io", "auto"},
-        {"shard-borrow", "yes"},
-    };
     struct config c;
     struct value all = {.count = 0};
     struct span star = SPAN("*");
 
     config_defaults(&c);
-    for (size_t i = 0; i < COUNT_OF(expected); i++)
-        expect_value(&c, expected[i][0], expected[i][1]);
+    for (size_t i = 0; i < COUNT_OF(config_expected); i++)
+        expect_value(&c, config_expected[i][0], config_expected[i][1]);
     config_get(&c, &star, 1, keep_value, &all);
-    cr_assert_eq(all.count, COUNT_OF(expected), "an option has no expected default");
+    cr_assert_eq(all.count, COUNT_OF(config_expected), "an option has no expected default");
 }
 
 Test(config, fields_hold_the_values) {
@@ -429,6 +400,7 @@ static void remove_dir(const char *const *names) {
 }
 
 Test(config, files_include_files) {
+    char path[128];
     struct config c;
     struct config_error e = {""};
 
@@ -438,6 +410,8 @@ Test(config, files_include_files) {
     write_file("inc-1.conf", "databases 4\nhz 5\n");
     write_file("inc-2.conf", "hz 6\n");
     cr_assert(parse_args(&c, "a.conf|--timeout|7", &e), "%s", e.text);
+    (void)snprintf(path, sizeof(path), "%s/a.conf", dir);
+    cr_assert_str_eq(c.file, path);
     cr_assert(c.port == 3 && c.timeout_s == 7 && c.databases == 4 && c.hz == 6);
     write_file("b.conf", "\nport x\n");
     cr_assert_not(parse_args(&c, "a.conf", &e));
@@ -547,7 +521,7 @@ Test(config, get_matches_patterns_once) {
 
     config_defaults(&c);
     config_get(&c, patterns, COUNT_OF(patterns), keep_value, &v);
-    cr_assert_eq(v.count, 3); /* maxclients, maxmemory, maxmemory-policy */
+    cr_assert_eq(v.count, 5); /* maxclients, maxmemory, and -policy, -clients, -samples of it */
     v.count = 0;
     config_get(&c, &(struct span){"TimeOut", 7}, 1, keep_value, &v);
     cr_assert_eq(v.count, 1);
@@ -578,7 +552,7 @@ Test(config, set_errors_are_redis_s) {
         {"timeout", "", FAILED("timeout", "argument couldn't be parsed into an integer")},
         {"timeout", " 1", FAILED("timeout", "argument couldn't be parsed into an integer")},
         {"timeout", "010", FAILED("timeout", "argument couldn't be parsed into an integer")},
-        {"TimeOut", "-1", FAILED("TimeOut", "argument must be between 0 and 2147483647 inclusive")},
+        {"TimeOut", "-1", FAILED("timeout", "argument must be between 0 and 2147483647 inclusive")},
         {"maxclients", "0",
          FAILED("maxclients", "argument must be between 1 and 4294967295 inclusive")},
         {"port", "1", FAILED("port", "can't set immutable config")},
@@ -612,6 +586,13 @@ Test(config, set_errors_are_redis_s) {
                 "Error in hard, soft or soft_seconds setting in buffer limit configuration.")},
         {"appendonly", "yes", FAILED("appendonly", "only 'no' can be had so far")},
         {"save", "3600 1", FAILED("save", "only '' can be had so far")},
+        {"dir", "/tmp", FAILED("dir", "can't set protected config")},
+        {"latency-tracking-info-percentiles", "50 x",
+         FAILED("latency-tracking-info-percentiles",
+                "Invalid latency-tracking-info-percentiles parameters")},
+        {"latency-tracking-info-percentiles", "50 100.1",
+         FAILED("latency-tracking-info-percentiles",
+                "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")},
         {"maxmemory-policy", "allkeys-lru",
          FAILED("maxmemory-policy", "only 'noeviction' can be had so far")},
     };
@@ -673,7 +654,9 @@ static void set_what_was_read(void *arg, struct span name, struct span value) {
         cr_assert_eq(memcmp(&to, t->c, sizeof(to)), 0, "%s changed", name.ptr);
         t->set++;
     } else {
-        cr_assert_not_null(strstr(e.text, "can't set immutable config"), "%s", e.text);
+        cr_assert(strstr(e.text, "can't set immutable config") != NULL ||
+                      strstr(e.text, "can't set protected config") != NULL,
+                  "%s", e.text);
         t->immutable++;
     }
 }
@@ -689,8 +672,38 @@ Test(config, inv2_what_get_gives_set_takes) {
                          &e));
     struct round_trip t = {.c = &c};
     config_get(&c, &star, 1, set_what_was_read, &t);
-    cr_assert_eq(t.set, 14);
-    cr_assert_eq(t.immutable, 13);
+    cr_assert_eq(t.set, 80);
+    cr_assert_eq(t.immutable, 31);
+}
+
+Test(config, an_alias_is_the_same_option) {
+    struct config c;
+    struct config_error e;
+    const char *one[] = {"commandlog-execution-slower-than", "7"};
+    const char *both[] = {"slowlog-max-len", "1", "commandlog-slow-execution-max-len", "2"};
+
+    config_defaults(&c);
+    cr_assert(set(&c, one, 1, &e));
+    expect_value(&c, "slowlog-log-slower-than", "7");
+    expect_value(&c, "commandlog-execution-slower-than", "7");
+    cr_assert_not(set(&c, both, 2, &e));
+    cr_assert_str_eq(e.text, FAILED("commandlog-slow-execution-max-len", "duplicate parameter"));
+}
+
+Test(config, percentiles_are_kept_short) {
+    static const char *const cases[][2] = {
+        {"50 99.90  0.001", "50 99.9 0.001"}, {"", ""}, {"0 100", "0 100"}};
+    struct config c;
+    struct config_error e;
+
+    config_defaults(&c);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const char *words[] = {"latency-tracking-info-percentiles", cases[i][0]};
+        cr_assert(set(&c, words, 1, &e), "%s", e.text);
+        expect_value(&c, words[0], cases[i][1]);
+    }
+    cr_assert(parse_text(&c, "latency-tracking-info-percentiles 1 2.50\n", &e), "%s", e.text);
+    expect_value(&c, "latency-tracking-info-percentiles", "1 2.5");
 }
 
 Test(config, set_takes_an_empty_limit_as_no_change) {

@@ -1,0 +1,114 @@
+/* info_sample.c: the metrics of this room, and what INFO must have looked at before it is asked: how fast
+ * counters grow, and the most memory there ever was. */
+#include "info_impl.h"
+#include <stdatomic.h>
+
+/* --- metrics --- */
+
+static int64_t read_used(struct shard *s) {
+    return s->mem.used_bytes;
+}
+
+static int64_t read_errors(struct shard *s) {
+    return (int64_t)instance_of(s)->observed.total_errors;
+}
+
+#define KEYSPACE_METRIC(field)                                                                     \
+    static int64_t read_##field(struct shard *s) {                                                 \
+        return (int64_t)keyspace_stats(s->keyspace)->field;                                        \
+    }
+KEYSPACE_METRIC(hits)
+KEYSPACE_METRIC(misses)
+KEYSPACE_METRIC(expired)
+KEYSPACE_METRIC(pending_free)
+
+#define SHARD_METRIC(field)                                                                        \
+    static int64_t read_##field(struct shard *s) {                                                 \
+        return (int64_t)s->stats.field;                                                            \
+    }
+SHARD_METRIC(turns)
+SHARD_METRIC(messages_out)
+SHARD_METRIC(borrows)
+SHARD_METRIC(doorbells)
+
+#define RATE_METRIC(name, rate)                                                                    \
+    static int64_t read_##name(struct shard *s) {                                                  \
+        return rate_per_second(&instance_of(s)->rates[rate]);                                      \
+    }
+RATE_METRIC(commands_rate, RATE_COMMANDS)
+RATE_METRIC(input_rate, RATE_INPUT)
+RATE_METRIC(output_rate, RATE_OUTPUT)
+
+static const struct metric metrics[] = {
+    {"memory", "used_memory", read_used},
+    {"memory", "lazyfree_pending_objects", read_pending_free},
+    {"stats", "expired_keys", read_expired},
+    {"stats", "keyspace_hits", read_hits},
+    {"stats", "keyspace_misses", read_misses},
+    {"stats", "total_error_replies", read_errors},
+    {"stats", "shard_turns", read_turns},
+    {"stats", "shard_messages", read_messages_out},
+    {"stats", "shard_borrows", read_borrows},
+    {"stats", "shard_doorbells", read_doorbells},
+    {"rates", "commands", read_commands_rate},
+    {"rates", "input", read_input_rate},
+    {"rates", "output", read_output_rate},
+};
+
+/* --- the peak of memory --- */
+
+/* A shard sees its own memory only. Each says ten times a second how much it has; the first adds it up. */
+static struct {
+    _Atomic int64_t used_bytes[SHARDS_MAX];
+    _Atomic int64_t peak_bytes, peak_s;
+} seen;
+
+void info_peak_note(int64_t used_bytes, int64_t now_s) {
+    int64_t peak = atomic_load_explicit(&seen.peak_bytes, memory_order_relaxed);
+    while (used_bytes > peak)
+        if (atomic_compare_exchange_weak(&seen.peak_bytes, &peak, used_bytes)) {
+            atomic_store(&seen.peak_s, now_s);
+            return;
+        }
+}
+
+int64_t info_peak_bytes(void) {
+    return atomic_load(&seen.peak_bytes);
+}
+
+int64_t info_peak_s(void) {
+    return atomic_load(&seen.peak_s);
+}
+
+/* --- ten times a second --- */
+
+static void sample(struct shard *s) {
+    static const char *const counters[RATES] = {[RATE_COMMANDS] = "total_commands_processed",
+                                                [RATE_INPUT] = "total_net_input_bytes",
+                                                [RATE_OUTPUT] = "total_net_output_bytes"};
+    for (size_t i = 0; i < RATES; i++) {
+        int metric = metrics_find("stats", counters[i]);
+        if (metric >= 0)
+            rate_note(&instance_of(s)->rates[i], metrics_at((size_t)metric)->read(s), s->now_ns);
+    }
+    atomic_store_explicit(&seen.used_bytes[s->id], s->mem.used_bytes, memory_order_relaxed);
+    if (s->id != 0)
+        return;
+    int64_t used = 0;
+    for (unsigned i = 0; i < shards_count(s->all); i++)
+        used += atomic_load_explicit(&seen.used_bytes[i], memory_order_relaxed);
+    info_peak_note(used, s->wall_ms / 1000);
+}
+
+static void reset(struct shard *s) {
+    struct keyspace_stats *k = keyspace_stats(s->keyspace);
+    k->hits = k->misses = k->expired = 0;
+    s->stats = (struct shard_stats){0};
+    memset(instance_of(s)->rates, 0, sizeof instance_of(s)->rates);
+}
+
+void info_sample_register(void) {
+    metrics_register(metrics, COUNT_OF(metrics));
+    metrics_tick_register(sample);
+    metrics_reset_register(reset);
+}
