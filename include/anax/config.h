@@ -84,19 +84,19 @@ struct config {
     int64_t query_bytes_max; /* client-query-buffer-limit */
     struct config_output_limit output_limit[CONFIG_CLASSES];
     /* process */
+    int loglevel;        /* enum log_level */
+    int supervised;      /* enum config_supervised */
+    int syslog_facility; /* 0: user, then local0 to local7 */
     bool daemonize;
-    char pidfile[CONFIG_TEXT_MAX + 1];
-    char logfile[CONFIG_TEXT_MAX + 1];
-    int loglevel; /* enum log_level */
     bool protected_mode;
-    int supervised; /* enum config_supervised */
     bool set_proc_title;
-    char proc_title_template[CONFIG_TEXT_MAX + 1];
     bool crash_log;      /* crash-log-enabled */
     bool crash_memcheck; /* crash-memcheck-enabled */
     bool syslog;         /* syslog-enabled */
+    char pidfile[CONFIG_TEXT_MAX + 1];
+    char logfile[CONFIG_TEXT_MAX + 1];
+    char proc_title_template[CONFIG_TEXT_MAX + 1];
     char syslog_ident[CONFIG_TEXT_MAX + 1];
-    int syslog_facility; /* 0: user, then local0 to local7 */
     /* what is watched */
     int64_t slow_us;       /* slowlog-log-slower-than, commandlog-execution-slower-than; -1: off */
     int64_t slow_len_max;  /* slowlog-max-len, commandlog-slow-execution-max-len */
@@ -111,9 +111,9 @@ struct config {
     /* data */
     int64_t databases;
     int64_t maxmemory_bytes; /* maxmemory; 0: no limit */
-    int maxmemory_policy;    /* enum config_policy */
     int64_t hz;
     int64_t active_expire_effort;
+    int maxmemory_policy;                  /* enum config_policy */
     char requirepass[CONFIG_TEXT_MAX + 1]; /* "": none */
     /* ours */
     int64_t shards;                       /* 0: one per core */
@@ -122,20 +122,19 @@ struct config {
     bool shard_borrow;
     bool disable_thp; /* Redis's name, not its default: nothing here forks */
     /* taken, so that files of Redis load; what they are about comes later */
-    bool always_show_logo, io_threads_do_reads, dynamic_hz, active_rehashing;
-    int64_t io_threads, maxmemory_samples, lfu_log_factor, lfu_decay_time, acl_log_len_max;
-    int oom_score_adj;
+    bool always_show_logo, io_threads_do_reads;
+    bool dynamic_hz, active_rehashing;
     bool lazy_eviction, lazy_expire, lazy_server_del, lazy_user_del, lazy_user_flush;
-    char dir[CONFIG_TEXT_MAX + 1], rdb_name[CONFIG_TEXT_MAX + 1];
     bool rdb_stop_writes, rdb_compression, rdb_checksum, rdb_del_sync_files, rdb_incremental_fsync;
-    char aof_name[CONFIG_TEXT_MAX + 1], aof_dir[CONFIG_TEXT_MAX + 1];
-    int aof_fsync;
     bool aof_no_fsync_on_rewrite, aof_load_truncated, aof_rdb_preamble, aof_timestamps;
     bool aof_incremental_fsync;
-    int64_t aof_rewrite_percentage, aof_rewrite_bytes_min;
     bool replica_serve_stale, replica_read_only, replica_lazy_flush;
     bool repl_diskless_sync, repl_delay;
-    int repl_diskless_load;
+    char dir[CONFIG_TEXT_MAX + 1], rdb_name[CONFIG_TEXT_MAX + 1];
+    char aof_name[CONFIG_TEXT_MAX + 1], aof_dir[CONFIG_TEXT_MAX + 1];
+    int oom_score_adj, aof_fsync, repl_diskless_load;
+    int64_t io_threads, maxmemory_samples, lfu_log_factor, lfu_decay_time, acl_log_len_max;
+    int64_t aof_rewrite_percentage, aof_rewrite_bytes_min;
     int64_t replica_priority, repl_diskless_delay_s, repl_diskless_replicas_max;
     int64_t repl_backlog_bytes, repl_timeout_s;
     int64_t hash_listpack_entries_max, hash_listpack_bytes_max;
@@ -144,8 +143,8 @@ struct config {
     int64_t zset_listpack_entries_max, zset_listpack_bytes_max, hll_sparse_bytes_max;
     int64_t stream_node_bytes_max, stream_node_entries_max;
     /* where it came from */
-    char file[CONFIG_TEXT_MAX + 1];       /* absolute path of the file that was named; "": none */
     uint64_t given[CONFIG_ROWS_MAX / 64]; /* a bit for each row that a file or argument set */
+    char file[CONFIG_TEXT_MAX + 1];       /* absolute path of the file that was named; "": none */
 };
 
 /* What is wrong, in one line without its end, ready to be printed behind "anax: " or "-ERR ". */
@@ -178,8 +177,8 @@ bool config_is_unused(struct span name);
 /* config_rewrite_text: `text`, what a file says, changed so that it says what *c holds, for malloc's
  * free(); NULL: *e says why. Lines that are right already stay byte for byte, comments and blank lines
  * too; wrong ones are replaced where they stand; further lines of an option go; what is missing comes
- * last, behind a line that says so. `path`: the file's name for errors, when what it includes counts;
- * NULL: `include` lines are kept and not followed. */
+ * last, behind a line that says so. `path`: the file's name, for errors, when what it includes counts; "":
+ * `include` lines are kept and not followed. */
 MUST_CHECK char *config_rewrite_text(const struct config *c, const char *path, struct span text,
                                      size_t *len, struct config_error *e);
 /* config_rewrite: the same for c->file, which is replaced at once: whatever happens meanwhile, it is

@@ -238,10 +238,12 @@ static ON_SHARD void run_op(struct ctx *c, struct batch *b, struct op *op) {
     struct big *big = big_of(b, op);
     c->big = big != NULL && op->cmd->flags & CMD_BIG_LAST ? big->blob : NULL;
     if (unlikely(c->big != NULL)) {
+        struct span *arg = &op->argv[op->argc - 1];
+        memcpy(big->head, arg->ptr, arg->len < sizeof big->head ? arg->len : sizeof big->head);
         op->cmd->run(c);
         big->blob = c->big;
         if (c->big == NULL)
-            op->argv[op->argc - 1].ptr = NULL; /* it belongs to the keyspace now */
+            arg->ptr = big->head; /* of which nobody reads more than there is */
         return;
     }
     op->cmd->run(c);
@@ -320,7 +322,8 @@ static ON_SHARD void run_part(struct batch *b, struct part *p, struct shard *at,
         }
         struct op *op = &b->ops[i];
         size_t from = out->len;
-        bool rejected = op->kind != OP_RUN;
+        /* One that its own check refuses counts as a call that failed, like one that found out later. */
+        bool rejected = op->kind != OP_RUN && op->kind != OP_REFUSED;
         if (likely(!rejected))
             timed_add(&timed, b, p, at, op);
         else
@@ -333,7 +336,7 @@ static ON_SHARD void run_part(struct batch *b, struct part *p, struct shard *at,
         if (unlikely(watched) && after)
             monitor_show(in->net, b->conn, op, session->db);
         if (unlikely(is_error(out, from)))
-            note_error(at, op->cmd, rejected, out, from);
+            note_error(at, op->kind == OP_UNKNOWN ? NULL : op->cmd, rejected, out, from);
         op->reply_end = out->len;
         op->refs_end = out->ref_count;
     }
@@ -516,7 +519,7 @@ static ON_SHARD bool gather_fanout(struct conn *c, struct batch *b) {
         b->ops[0].reply_end = out->len;
         b->ops[0].refs_end = out->ref_count;
         b->gathered = 1;
-        watch_batch(b, &from);
+        watch_batch(b, out, &from);
         c->closing |= c->session.close_after_reply;
     }
     if (unlikely(b->quiet))
@@ -552,7 +555,7 @@ static ON_SHARD void gather(struct conn *c) {
             c->last = NULL;
         c->batches--;
         if (!b->fanout)
-            watch_batch(b, NULL);
+            watch_batch(b, NULL, NULL);
         batch_finish(b);
     }
     conn_touch(c);
@@ -624,7 +627,7 @@ void batch_dispatch(struct batch *b) {
         output_begin(c);
         struct watch_from from = {c->out.len, c->out.ref_count};
         run_part(b, mine, here, &c->out, &c->session);
-        watch_batch(b, &from);
+        watch_batch(b, &c->out, &from);
         c->closing |= c->session.close_after_reply;
         batch_discard(b);
         conn_touch(c);

@@ -67,6 +67,7 @@ enum { OP_END = UINT16_MAX };
 struct big {
     struct blob *blob;
     uint32_t op, arg;
+    char head[SLOW_ARG_BYTES_MAX]; /* what logs show of it after the keyspace has taken it over */
 };
 
 struct batch;
@@ -267,12 +268,13 @@ void conn_address(const struct conn *c, char *text, size_t size);
 
 /* --- watch.c --- */
 /* watch_batch: logs its slow and its large commands, before the arguments go. `direct`: the replies went
- * to the connection, from the byte and the reference that its output then ended with. */
+ * to this output, which ended at `from` before; NULL: they are in the parts. */
 struct watch_from {
     size_t len;
     uint32_t refs;
 };
-void watch_batch(struct batch *b, const struct watch_from *direct) ON_SHARD;
+void watch_batch(struct batch *b, const struct outbuf *direct,
+                 const struct watch_from *from) ON_SHARD;
 
 /* --- monitor.c --- */
 static inline bool monitor_any(const struct net *n) {

@@ -616,3 +616,30 @@ def test_debug_ends_the_server(how, number):
     assert code != 0 and (SLOW or code == -number), s.log()
     s.log_file.close()
     os.unlink(s.log_file.name)
+
+
+@pytest.mark.parametrize("size", [20_000, 40_000, 300_000])
+def test_slowlog_shows_the_head_of_a_value_that_was_taken_over(anax, redis, size):
+    """A large value goes to the keyspace without a copy, so the log keeps what it shows of it."""
+    args = []
+    for server in (anax, redis):
+        with server.connect() as c:
+            before = c.cmd("CONFIG", "GET", "slowlog-log-slower-than")[1]
+            c.ok("CONFIG", "SET", "slowlog-log-slower-than", "0")
+            c.ok("SLOWLOG", "RESET")
+            c.ok("SET", "large", b"0123456789" * (size // 10))
+            c.ok("CONFIG", "SET", "slowlog-log-slower-than", before)
+            args.append([e[3] for e in c.cmd("SLOWLOG", "GET", "-1") if e[3][0] == b"SET"])
+    assert args[0] == args[1]
+    assert len(args[0]) == 1
+
+
+def test_slow_commands_of_a_pipeline_are_logged_in_order(anax):
+    with anax.connect() as c:
+        c.ok("CONFIG", "SET", "slowlog-log-slower-than", "0")
+        c.ok("SLOWLOG", "RESET")
+        c.pipeline([["ECHO" if i % 5 == 0 else "GET", "k%d" % i] for i in range(60)])
+        c.ok("CONFIG", "SET", "slowlog-log-slower-than", "10000")
+        seen = [e[3][1] for e in c.cmd("SLOWLOG", "GET", "-1") if e[3][0] in (b"GET", b"ECHO")]
+        c.ok("SLOWLOG", "RESET")
+    assert seen == [b"k%d" % i for i in reversed(range(60))]
