@@ -13,7 +13,7 @@ sys.path[:0] = [os.path.join(ROOT, "tests"), os.path.join(ROOT, "tests", "client
 import load
 from harness import Closed, Server
 
-RUN_S = 6
+RUN_S = 4
 
 
 def whole_server_commands(server, stop):
@@ -22,9 +22,25 @@ def whole_server_commands(server, stop):
         with server.connect() as c:
             while time.monotonic() < stop:
                 for call in (["DBSIZE"], ["INFO"], ["SCAN", "0"], ["RANDOMKEY"], ["CLIENT", "LIST"],
-                             ["CONFIG", "SET", "timeout", "0"], ["KEYS", "load:1:1:*"]):
+                             ["CONFIG", "SET", "timeout", "0"], ["KEYS", "load:1:1:*"], ["CLIENT", "PAUSE", "5", "WRITE"],
+                             ["CLIENT", "UNPAUSE"], ["SLOWLOG", "GET"], ["LATENCY", "HISTOGRAM"],
+                             ["CONFIG", "SET", "slowlog-log-slower-than", "0"], ["CONFIG", "RESETSTAT"],
+                             ["INFO", "everything"], ["CLIENT", "KILL", "ID", "999999"],
+                             ["CONFIG", "SET", "slowlog-log-slower-than", "10000"]):
                     c.cmd(*call)
                 time.sleep(0.02)
+    except (Closed, OSError):
+        pass
+
+
+def watcher(server, stop):
+    """MONITOR for a while, again and again."""
+    try:
+        while time.monotonic() < stop:
+            with server.connect() as c:
+                c.ok("MONITOR")
+                for _ in range(500):
+                    c.read()
     except (Closed, OSError):
         pass
 
@@ -34,15 +50,18 @@ def main():
     for io in ("uring", "epoll"):
         for borrow in (True, False):
             server = Server("anax", shards=4, io=io, borrow=borrow)
-            beside = threading.Thread(target=whole_server_commands, args=(server, time.monotonic() + RUN_S))
-            beside.start()
+            stop = time.monotonic() + RUN_S
+            beside = [threading.Thread(target=f, args=(server, stop)) for f in (whole_server_commands, watcher)]
+            for thread in beside:
+                thread.start()
             wrong = []
-            for seed, shape in enumerate((dict(clients=20, requests=4000, pipeline=1), dict(clients=8, requests=20000, pipeline=50),
-                          dict(clients=1, requests=500), dict(clients=20, requests=4000, ttl=(1, 2), pipeline=4))):
+            for seed, shape in enumerate((dict(clients=20, requests=2000, pipeline=1), dict(clients=8, requests=8000, pipeline=50),
+                          dict(clients=1, requests=500), dict(clients=20, requests=2000, ttl=(1, 2), pipeline=4))):
                 stats = load.run(server.address, ratio=(1, 1), seed=seed, **shape)
                 if stats["wrong"]:
                     wrong.append(stats)
-            beside.join()
+            for thread in beside:
+                thread.join()
             log_before_stop = server.log()
             try:
                 server.stop()

@@ -2,8 +2,8 @@
  *
  * Why         one row declares an option; the command line, the file, CONFIG GET and SET and every
  *             error text come from it. Names and syntax are redis.conf's.
- * Threads     any: a struct config is plain values. Once shards have it it is immutable; a
- *             change is a copy that replaces it.
+ * Threads     any: a struct config is plain values. Each shard has its own; CONFIG SET writes the
+ *             new values over it, on whoever holds the shard.
  * Ownership   the caller's; there is nothing inside to free, so assignment copies it.
  * Limits      texts of CONFIG_TEXT_MAX bytes, files of CONFIG_FILE_BYTES_MAX, CONFIG_FILES_MAX
  *             files by `include`, CONFIG_VALUES_MAX values per option.
@@ -200,11 +200,11 @@ void config_get(const struct config *c, const struct span *patterns, unsigned n,
 MUST_CHECK bool config_set_many(const struct config *from, const struct span *words, unsigned pairs,
                                 struct config *to, struct config_error *e);
 
-/* config_on_change: fn is called with the new values at each CONFIG SET, on whatever thread, one at a time:
- * for what belongs to the process and to no shard. Before any shard starts. */
+/* config_on_change: fn is called with the new values at each CONFIG SET, by the holder of shard 0: for what
+ * belongs to the process and to no shard. Before any shard starts. */
 typedef void config_changed_fn(const struct config *c);
 void config_on_change(config_changed_fn *fn);
-/* config_changed: CONFIG SET says so. */
+/* config_changed: CONFIG SET says so, on shard 0. */
 void config_changed(const struct config *c);
 
 /* config_title: writes the process title that `template` (as of proc-title-template) gives for what *c says;

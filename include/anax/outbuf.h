@@ -60,6 +60,8 @@ static inline void outbuf_add(struct outbuf *o, const char *p, size_t n) {
     }
 }
 
+/* outbuf_bytes: what it holds of its account. */
+size_t outbuf_bytes(const struct outbuf *o);
 /* outbuf_ref: splices in part of a blob, which it pins. */
 void outbuf_ref(struct outbuf *o, struct blob *b, size_t offset, size_t len, unsigned owner);
 

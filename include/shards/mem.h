@@ -5,7 +5,7 @@
  *             allocation carries a header and no free looks one up.
  * Threads     a struct mem belongs to its shard and is touched by the shard's holder only. Memory
  *             may be freed against another shard's account than it was taken from (a message that
- *             changes owner): each account may then drift, even below zero; the sum is exact.
+ *             changes owner); mem_charge then moves the charge, and until it has the sum is exact.
  * Limits      mem_alloc returns NULL when the allocator refuses, or when fault injection says so.
  * Invariants  (1) used = sum of mem_size(requested) over live allocations.
  *             (2) a failed allocation changes nothing.
@@ -36,6 +36,11 @@ void mem_free_lines(struct mem *m, void *p, size_t size);
 MUST_CHECK void *mem_realloc(struct mem *m, void *p, size_t old_size, size_t new_size);
 /* mem_free: `size` is what was asked for, or any size with the same mem_size. NULL is allowed. */
 void mem_free(struct mem *m, void *p, size_t size);
+/* mem_charge: `bytes`, as mem_size counts them, that another account was charged with are charged here from
+ * now on; negative: the other way. The two calls may be made apart, each by its shard's holder. */
+static inline void mem_charge(struct mem *m, int64_t bytes) {
+    m->used_bytes += bytes;
+}
 /* mem_release_idle: asks the allocator to hand free pages back to the kernel. */
 void mem_release_idle(void);
 /* mem_huge_pages: lets the kernel back what the calling thread allocates from now on with pages of

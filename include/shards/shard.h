@@ -79,7 +79,8 @@ MUST_CHECK enum err shards_start(struct shards *a);
  */
 void shards_stop(struct shards *a);
 void shards_join(struct shards *a);
-/* shards_destroy: returns the bytes that the shards' accounts still hold then: 0, or something was lost. */
+/* shards_destroy: returns the bytes by which the shards' accounts, each for itself, then differ from 0: that much was lost, or
+ * charged to the wrong shard. */
 int64_t shards_destroy(struct shards *a);
 
 unsigned shards_count(const struct shards *a);

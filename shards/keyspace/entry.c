@@ -92,7 +92,7 @@ struct value entry_value(const struct entry *e) {
     return v;
 }
 
-unsigned entry_bin(const struct entry *e) {
+unsigned entry_word_bin(const struct entry *e) {
     struct value v = entry_value(e);
     return value_bin(&v);
 }

@@ -111,8 +111,14 @@ static inline unsigned value_bin(const struct value *v) {
                                              : v->bytes.len);
 }
 
-/* entry_bin: value_bin of what it holds. */
-unsigned entry_bin(const struct entry *e);
+/* entry_bin: value_bin of what it holds; every overwrite asks. */
+unsigned entry_word_bin(const struct entry *e);
+static inline unsigned entry_bin(const struct entry *e) {
+    uint8_t head = entry_raw(e)[0];
+    if (likely((head & 0x0f) == VALUE_STRING && repr_is_bytes(head >> 4 & 3)))
+        return length_bin(entry_tail(e) & ENTRY_INLINE_MAX);
+    return entry_word_bin(e);
+}
 
 /* entry_write: lays out an entry of that size at `to`. The key may lie in `to` already, at another
  * place even; what v points to may not. */

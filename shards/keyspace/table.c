@@ -83,6 +83,17 @@ static void count_expiry(struct table *t, int64_t before_ms, int64_t after_ms) {
     t->expire_ms_sum += after_ms - before_ms;
 }
 
+/* count_rewrite: mostly nothing changes, and then nothing is written. */
+static void count_rewrite(struct table *t, unsigned bin_before, unsigned bin_after,
+                          int64_t expiry_before_ms, int64_t expiry_after_ms) {
+    if (unlikely(bin_before != bin_after)) {
+        t->lengths[bin_before]--;
+        t->lengths[bin_after]++;
+    }
+    if (unlikely(expiry_before_ms != expiry_after_ms))
+        count_expiry(t, expiry_before_ms, expiry_after_ms);
+}
+
 void table_set_int(struct table *t, struct entry *e, int64_t v) {
     t->lengths[int_bin(entry_int(e))]--;
     t->lengths[int_bin(v)]++;
@@ -118,9 +129,7 @@ static ON_SHARD struct entry *rewrite(struct table *t, struct place at, uint64_t
             mem_free(t->mem, e, size);
         return NULL;
     }
-    t->lengths[bin_before]--;
-    t->lengths[value_bin(v)]++;
-    count_expiry(t, expiry_before, expire_ms);
+    count_rewrite(t, bin_before, value_bin(v), expiry_before, expire_ms);
     if (likely(e == old && expires == expired_before)) {
         entry_overwrite(e, v, expire_ms);
         return e;

@@ -399,7 +399,7 @@ int64_t shards_destroy(struct shards *a) {
             keyspace_destroy(s->keyspace);
         struct mem last = s->mem;
         mem_free(&last, impl, impl_bytes);
-        left += last.used_bytes;
+        left += last.used_bytes < 0 ? -last.used_bytes : last.used_bytes;
     }
     if (a->bus != NULL)
         bus_destroy(a->bus, &a->mem);

@@ -240,10 +240,16 @@ static ON_SHARD void run_op(struct ctx *c, struct batch *b, struct op *op) {
     if (unlikely(c->big != NULL)) {
         struct span *arg = &op->argv[op->argc - 1];
         memcpy(big->head, arg->ptr, arg->len < sizeof big->head ? arg->len : sizeof big->head);
+        int64_t bytes = (int64_t)blob_bytes(c->big);
         op->cmd->run(c);
         big->blob = c->big;
-        if (c->big == NULL)
-            arg->ptr = big->head; /* of which nobody reads more than there is */
+        if (c->big != NULL)
+            return;
+        arg->ptr = big->head; /* of which nobody reads more than there is */
+        if (c->shard != b->net->shard) {
+            mem_charge(&c->shard->mem, bytes);
+            b->parts[op->shard].moved_bytes -= bytes;
+        }
         return;
     }
     op->cmd->run(c);
@@ -362,11 +368,7 @@ static ON_SHARD void run_each(struct batch *b, struct part *p, struct shard *at)
     p->ns = clock_fine_ns() - from;
 }
 
-static void part_run(struct shard *at, struct bus_msg *m) {
-    shard_claim();
-    struct part *p = CONTAINER_OF(m, struct part, msg);
-    struct batch *b = p->batch;
-    p->out.mem = &at->mem;
+static ON_SHARD void run_there(struct batch *b, struct part *p, struct shard *at) {
     if (b->fanout) {
         run_each(b, p, at);
         return;
@@ -378,6 +380,19 @@ static void part_run(struct shard *at, struct bus_msg *m) {
             table_prefetch(t, b->ops[i].hash);
     }
     run_part(b, p, at, &p->out, NULL);
+}
+
+/* part_run: what the part's output grows by is charged to this shard, and to its home once it is there. */
+static void part_run(struct shard *at, struct bus_msg *m) {
+    shard_claim();
+    struct part *p = CONTAINER_OF(m, struct part, msg);
+    int64_t before = (int64_t)outbuf_bytes(&p->out);
+    p->out.mem = &at->mem;
+    p->moved_bytes = 0;
+    run_there(p->batch, p, at);
+    int64_t grown = (int64_t)outbuf_bytes(&p->out) - before;
+    mem_charge(&at->mem, -grown);
+    p->moved_bytes += grown;
 }
 
 /* --- references to values of other shards --- */
@@ -568,6 +583,7 @@ static void part_done(struct shard *home, struct bus_msg *m) {
     struct conn *c = b->conn;
     p->waiting = false;
     p->out.mem = &home->mem;
+    mem_charge(&home->mem, p->moved_bytes);
     if (--b->parts_waiting == 0)
         b->net->writes_out -= b->writes;
     gather(c);

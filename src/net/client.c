@@ -181,17 +181,18 @@ static void quit_run(struct ctx *c) {
     reply_ok(&c->reply);
 }
 
-/* What says which library is at the other end (lib-name, lib-ver, capa) stays. */
+/* What says which library is at the other end (lib-name, lib-ver, capa) stays. Replies are on again, this one
+ * too, unless CLIENT REPLY SKIP was about this one. */
 static ON_SHARD void reset_run(struct ctx *c) {
     struct session *s = c->session;
+    bool skipped = s->reply_skip;
     s->db = 0;
     s->proto = c->reply.proto = 2;
     s->no_evict = s->no_touch = s->reply_off = s->reply_skip = false;
     monitor_stop(conn_of_session(s));
     s->authenticated = instance_of(c->shard)->config->requirepass[0] == '\0';
-    if (!text_set(c, &s->name, SPAN("")))
-        return;
-    reply_status(&c->reply, "RESET");
+    if (text_set(c, &s->name, SPAN("")) && !skipped)
+        reply_status(&c->reply, "RESET");
 }
 
 /* --- CLIENT --- */

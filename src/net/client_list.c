@@ -207,6 +207,7 @@ static uint64_t line_id(const struct outbuf *part, size_t at) {
 static void merge(struct outbuf *text, struct outbuf *const *parts, unsigned n) {
     size_t at[SHARDS_MAX] = {0};
     uint64_t next[SHARDS_MAX];
+    ASSERT(n > 0);
     for (unsigned i = 0; i < n; i++)
         next[i] = line_id(parts[i], 0);
     for (;;) {

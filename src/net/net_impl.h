@@ -85,6 +85,7 @@ struct part {
     bool used;
     bool slow;   /* some command of it was */
     uint64_t ns; /* fan-out: what `each` took */
+    int64_t moved_bytes; /* memory that came home with it, or, negative, stayed there */
 };
 
 struct batch {

@@ -7,6 +7,11 @@ void outbuf_init(struct outbuf *o, struct mem *m) {
     *o = (struct outbuf){.mem = m};
 }
 
+size_t outbuf_bytes(const struct outbuf *o) {
+    size_t refs = o->ref_cap * sizeof *o->refs;
+    return (o->buf != NULL ? mem_size(o->held) : 0) + (o->refs != NULL ? mem_size(refs) : 0);
+}
+
 void outbuf_deinit(struct outbuf *o) {
     ASSERT(o->ref_count == 0);
     mem_free(o->mem, o->buf, o->held);
