@@ -248,7 +248,7 @@ class Conn:
 # --- servers ---------------------------------------------------------------------------------------
 
 Held = collections.namedtuple("Held", "descriptors clients bytes")
-SILENCE_S = 2.2  # two of the server's ticks of a second
+SILENCE_S = 2.5  # two of the server's ticks of a second
 
 _next_port = None
 

@@ -31,8 +31,6 @@ enum {
     CONFIG_ERROR_MAX = 1024,
     CONFIG_CPU_MAX = 1023, /* the highest number of a CPU */
     CONFIG_ROWS_MAX = 192,
-    CONFIG_OTHER_DESCRIPTORS =
-        64, /* a server's, beside those of maxclients: rings, listeners, files */
 };
 
 enum config_io { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_EPOLL };
@@ -185,6 +183,9 @@ MUST_CHECK char *config_rewrite_text(const struct config *c, const char *path, s
  * the old one or the new one. A file that is gone is made again. Blocks while it writes. */
 MUST_CHECK bool config_rewrite(const struct config *c, struct config_error *e);
 
+/* config_client_room: raises the process's limit of descriptors when it is too low for so many clients and the
+ * system lets it; returns how many there is room for, at most `clients`. */
+int64_t config_client_room(int64_t clients);
 /* config_cpus: fills cpus[0..count) from shard-cpus, from its beginning again when the list is
  * shorter; false when there is no list. */
 bool config_cpus(const struct config *c, int *cpus, unsigned count);

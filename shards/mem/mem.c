@@ -162,8 +162,7 @@ const char *mem_allocator(void) {
 #ifdef ANAX_SYSTEM_MALLOC
     return "libc";
 #else
-    const char *version = NULL;
-    size_t len = sizeof version;
-    return mallctl("version", &version, &len, NULL, 0) == 0 ? version : "jemalloc";
+    return "jemalloc-" TEXT_OF(JEMALLOC_VERSION_MAJOR) "." TEXT_OF(
+        JEMALLOC_VERSION_MINOR) "." TEXT_OF(JEMALLOC_VERSION_BUGFIX);
 #endif
 }

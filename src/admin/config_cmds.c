@@ -5,7 +5,6 @@
 #include "anax/metrics.h"
 #include "shards/log.h"
 #include <pthread.h>
-#include <sys/resource.h>
 
 #define GROUP "server"
 #define FLAGS (CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE)
@@ -55,22 +54,6 @@ static void config_get_run(struct ctx *c) {
 
 /* --- SET --- */
 
-/* room_for_clients: raises the limit of descriptors when it is too low; returns how many clients there is
- * room for then. */
-static int64_t room_for_clients(int64_t clients) {
-    struct rlimit limit, wanted;
-    rlim_t need = (rlim_t)clients + CONFIG_OTHER_DESCRIPTORS;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
-        return clients;
-    wanted = (struct rlimit){need, limit.rlim_max > need ? limit.rlim_max : need};
-    if (setrlimit(RLIMIT_NOFILE, &wanted) == 0)
-        return clients;
-    wanted = (struct rlimit){limit.rlim_max < need ? limit.rlim_max : need, limit.rlim_max};
-    if (setrlimit(RLIMIT_NOFILE, &wanted) == 0)
-        limit = wanted;
-    return (int64_t)limit.rlim_cur - CONFIG_OTHER_DESCRIPTORS;
-}
-
 /* decide: what the options are to become; false after having replied why they stay. */
 static bool decide(struct ctx *c, const struct config *from, struct config *to) {
     struct config_error e;
@@ -79,7 +62,7 @@ static bool decide(struct ctx *c, const struct config *from, struct config *to) 
         return false;
     }
     int64_t room =
-        to->maxclients > from->maxclients ? room_for_clients(to->maxclients) : to->maxclients;
+        to->maxclients > from->maxclients ? config_client_room(to->maxclients) : to->maxclients;
     if (room < to->maxclients) {
         reply_errorf(
             &c->reply,
@@ -109,7 +92,6 @@ static bool config_set_check(struct ctx *c) {
     if (decided) {
         newest.config = to;
         newest.server = c->shard->all;
-        config_changed(&to);
     }
     (void)pthread_mutex_unlock(&newest.lock);
     if (decided)

@@ -319,7 +319,7 @@ static bool note_file(struct source *s, const char *path) {
     }
     if (strlen(path) >= size - len)
         return fail(s, "the path of the file is too long");
-    (void)strcpy(to + len, path);
+    memcpy(to + len, path, strlen(path) + 1);
     return true;
 }
 

@@ -220,20 +220,24 @@ static void append_missing(struct rewrite *r, const struct config *as_read) {
     }
 }
 
+static void set_error(struct config_error *e, int reason) {
+    (void)snprintf(e->text, sizeof(e->text), "%s", strerror(reason));
+}
+
 char *config_rewrite_text(const struct config *c, const char *path, struct span text, size_t *len,
                           struct config_error *e) {
     struct rewrite r = {.c = c, .cap = text.len + 1};
     struct config as_read;
 
-    (void)strcpy(e->text, "out of memory");
+    set_error(e, ENOMEM);
     if ((r.out = malloc(r.cap)) == NULL || !rewrite_lines(&r, text) || r.failed)
         goto fail;
     config_defaults(&as_read);
-    if (!config_parse_lines(&as_read, path == NULL ? "" : path, (struct span){r.out, r.len},
-                            path == NULL ? INCLUDE_SKIP : INCLUDE_FOLLOW, e))
+    if (!config_parse_lines(&as_read, path, (struct span){r.out, r.len},
+                            *path == '\0' ? INCLUDE_SKIP : INCLUDE_FOLLOW, e))
         goto fail;
     append_missing(&r, &as_read);
-    (void)strcpy(e->text, strerror(r.len > CONFIG_FILE_BYTES_MAX ? EFBIG : ENOMEM));
+    set_error(e, r.failed ? ENOMEM : EFBIG);
     if (r.failed || r.len > CONFIG_FILE_BYTES_MAX)
         goto fail;
     *len = r.len;
@@ -245,24 +249,31 @@ fail:
 
 /* --- the file --- */
 
-/* Reads all of a file; one that is not there is empty. NULL: errno says why. */
+/* read_all: false: errno says why. */
+static bool read_all(int fd, char *to, size_t *len) {
+    ssize_t n = 0;
+    for (*len = 0; *len <= CONFIG_FILE_BYTES_MAX; *len += (size_t)n)
+        if ((n = read(fd, to + *len, CONFIG_FILE_BYTES_MAX + 1 - *len)) <= 0)
+            return n == 0;
+    errno = EFBIG;
+    return false;
+}
+
+/* read_file: one that is not there is empty. NULL: errno says why. */
 static char *read_file(const char *path, size_t *len) {
     int fd = open(path, O_RDONLY | O_CLOEXEC), reason = errno;
-    char *text = malloc(CONFIG_FILE_BYTES_MAX + 1);
-
+    if (fd < 0 && reason != ENOENT)
+        return NULL;
     *len = 0;
-    ssize_t n = fd < 0 && reason == ENOENT ? 0 : -1;
-    while (text != NULL && fd >= 0 && *len <= CONFIG_FILE_BYTES_MAX &&
-           (n = read(fd, text + *len, CONFIG_FILE_BYTES_MAX + 1 - *len)) > 0)
-        *len += (size_t)n;
-    if (fd >= 0) {
-        reason = n < 0 ? errno : EFBIG;
+    char *text = malloc(CONFIG_FILE_BYTES_MAX + 1);
+    bool done = text != NULL && (fd < 0 || read_all(fd, text, len));
+    reason = errno;
+    if (fd >= 0)
         (void)close(fd);
-    }
-    if (text != NULL && n == 0)
+    if (done)
         return text;
     free(text);
-    errno = text == NULL ? ENOMEM : reason;
+    errno = reason;
     return NULL;
 }
 
@@ -330,14 +341,14 @@ bool config_rewrite(const struct config *c, struct config_error *e) {
     bool done = false;
 
     if (old == NULL) {
-        (void)snprintf(e->text, sizeof(e->text), "%s", strerror(errno));
+        set_error(e, errno);
         return false;
     }
     text = config_rewrite_text(c, c->file, (struct span){old, len}, &len, e);
     if (text != NULL) {
         done = replace(c->file, text, len);
         if (!done)
-            (void)snprintf(e->text, sizeof(e->text), "%s", strerror(errno));
+            set_error(e, errno);
     }
     free(text);
     free(old);

@@ -68,18 +68,22 @@ bool config_title(const struct config *c, const char *template, const char *titl
     while (len > 0 && out[len - 1] == ' ') /* behind a value that is empty */
         len--;
     out[len] = '\0';
+    size_t blanks = strspn(out, " ");
+    memmove(out, out + blanks, len + 1 - blanks);
     return true;
 }
 
 static enum problem template_set(const struct config_row *row, void *field,
                                  const struct span *values, unsigned n) {
-    static const struct config nothing;
+    static const struct config any = {.unixsocket = "/"};
     char title[CONFIG_TEXT_MAX + 1];
     enum problem problem = text_kind.set(row, field, values, n);
 
     if (problem != FINE)
         return problem;
-    return config_title(&nothing, field, "", title, sizeof(title)) ? FINE : BAD_TEMPLATE;
+    /* Nor is one taken that shows nothing: ps would think of a thread of the kernel. */
+    bool fits = config_title(&any, field, "anax", title, sizeof(title)) && title[0] != '\0';
+    return fits ? FINE : BAD_TEMPLATE;
 }
 
 static void template_get(const struct config_row *row, const void *field, struct text *out) {

@@ -206,7 +206,8 @@ static void run_error(struct ctx *c, const struct op *op) {
         break;
     case OP_REFUSED:
         ASSERT(op->cmd != NULL);
-        (void)op->cmd->check(c);
+        if (op->cmd->check(c)) /* what was in the way is gone */
+            reply_error(r, "ERR The command could not run a moment ago; try again");
         break;
     case OP_PROTOCOL:
         reply_errorf(r, "ERR %.*s", (int)op->argv[0].len, op->argv[0].ptr);

@@ -75,10 +75,9 @@ static void say_hello(struct shards *all) {
     if (uname(&os) != 0)
         memset(&os, 0, sizeof os);
     const struct shard *first = shards_get(all, 0);
-    LOGN("anax %s, port %ld, %u shard%s, io %s (%s), %s %s, pid %d", ANAX_VERSION,
-         (long)config.port, shards_count(all), shards_count(all) == 1 ? "" : "s",
-         loop_kind_name(first->loop), loop_features(first->loop), os.sysname, os.release,
-         (int)getpid());
+    LOGN("anax %s, port %ld, %u shard%s, io %s, %s %s, pid %d", ANAX_VERSION, (long)config.port,
+         shards_count(all), shards_count(all) == 1 ? "" : "s", loop_kind_name(first->loop),
+         os.sysname, os.release, (int)getpid());
 }
 
 static void say_check(void *arg, const char *line) {
@@ -103,6 +102,8 @@ static bool serve(struct shards *all, enum config_supervised by) {
     crash_watch(all, &shared);
     bool started = shards_start(all) == OK;
     if (started) {
+        const struct loop *l = shards_get(all, 0)->loop;
+        LOGV("io %s: %s", loop_kind_name(l), loop_features(l));
         LOGN("Ready to accept connections");
         process_ready(by);
         shards_join(all);

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -155,24 +154,12 @@ void process_stopping(void) {
 /* --- descriptors --- */
 
 void process_raise_descriptors(struct config *c) {
-    struct rlimit limit;
-    rlim_t need = (rlim_t)c->maxclients + CONFIG_OTHER_DESCRIPTORS;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
+    int64_t room = config_client_room(c->maxclients);
+    if (room == c->maxclients)
         return;
-    limit.rlim_cur = need;
-    if (limit.rlim_max < need)
-        limit.rlim_max = need;
-    if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-        return;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
-        return;
-    int64_t room = (int64_t)limit.rlim_cur - CONFIG_OTHER_DESCRIPTORS;
     c->maxclients = room > 1 ? room : 1;
-    LOGW("maxclients is %ld: the system allows %lu open files; raise it with ulimit -n",
-         (long)c->maxclients, (unsigned long)limit.rlim_cur);
+    LOGW("maxclients is %ld: the system allows no more open files; raise it with ulimit -n",
+         (long)c->maxclients);
 }
 
 /* --- signals --- */

@@ -26,11 +26,17 @@ static bool move_environment(void) {
     char **copy = calloc(n + 1, sizeof *copy);
     if (copy == NULL)
         return false;
-    for (size_t i = 0; i < n; i++)
-        if ((copy[i] = strdup(environ[i])) == NULL)
-            return false; /* what was copied is lost: nobody goes on long without memory at start */
-    environ = copy;
-    return true;
+    size_t copied = 0;
+    while (copied < n && (copy[copied] = strdup(environ[copied])) != NULL)
+        copied++;
+    if (copied == n) {
+        environ = copy;
+        return true;
+    }
+    while (copied > 0)
+        free(copy[--copied]);
+    free(copy);
+    return false;
 }
 
 /* end_of: where the strings end that lie without a gap behind `at`. */
@@ -59,7 +65,7 @@ void title_init(int argc, char **argv) {
 void title_set(const struct config *c) {
     char text[CONFIG_TEXT_MAX + 1];
     if (area == NULL || !c->set_proc_title ||
-        !config_title(c, c->proc_title_template, title, text, sizeof text))
+        !config_title(c, c->proc_title_template, title, text, sizeof text) || text[0] == '\0')
         return;
     size_t len = strnlen(text, area_len - 1);
     memcpy(area, text, len);

@@ -463,7 +463,7 @@ def test_reset_turns_replies_on(anax, redis):
             c.send(b"".join(encode(x) for x in [["CLIENT", "REPLY", "OFF"], ["PING"], ["RESET"], ["ECHO", "x"]]))
             assert [c.read().value, c.read().value] == [b"RESET", b"x"], server.kind
             c.send(b"".join(encode(x) for x in [["CLIENT", "REPLY", "SKIP"], ["RESET"], ["ECHO", "y"]]))
-            assert [c.read().value, c.read().value] == [b"RESET", b"y"], server.kind
+            assert c.read().value == b"y", server.kind  # this RESET is what was to be skipped
 
 
 def test_list_is_in_the_order_of_ids(anax):

@@ -1,12 +1,13 @@
 """INFO beside redis-server 7.0: sections, fields and their formats, counts that must agree, sums over shards."""
 
+import random
 import re
 import socket
 import time
 
 import pytest
 
-from harness import ANAX_IS_REDIS, Conn, Server, free_port, wait_until
+from harness import Server, wait_until
 
 NOT_HERE = "there is no such thing here: "
 # Fields of Redis 7.0 that INFO leaves out, each with its reason.
@@ -364,8 +365,6 @@ def test_keysizes_of_known_lengths(fresh):
 
 def test_keysizes_stay_exact(fresh):
     """Whatever writes a value, counts follow: compared with asking every key."""
-    import random
-
     rng = random.Random(20261121)
     with fresh.connect() as c:
         for _ in range(4):

@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from harness import ANAX_IS_REDIS, Closed, Error, Server, free_port
+from harness import Closed, Error, Server, free_port
 
 SHIM = r"""
 #define _GNU_SOURCE
@@ -158,8 +158,7 @@ class Rewritten(Server):
             options = os.environ.get("ASAN_OPTIONS", "")
             words += ["LD_PRELOAD=" + shim, "ASAN_OPTIONS=%s:verify_asan_link_order=0" % options,
                       "SHIM_MARK=%s/" % os.path.dirname(path)]
-        # The harness appends options behind the program: the file comes first among them.
-        script = 'bin=$1; shift; exec env "$@"'
+        # The harness appends options behind the program; the file has to come first among them.
         launcher = ["sh", "-c", 'program=$0; words=%s; path=%s; exec env $words "$program" "$path" "$@"'
                     % (quoted(" ".join(words)), quoted(path))]
         super().__init__("anax", shards=2, port=port, launcher=launcher)

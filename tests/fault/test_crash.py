@@ -40,8 +40,8 @@ def report_of(text):
     """The report's parts by their headings."""
     found = re.findall(r"=== anax has crashed: report begins ===\n(.*?)=== report ends ===\n", text, re.S)
     assert len(found) == 1, text
-    parts = re.split(r"\n\n(?=\w[^\n]*:\n)", "\n\n" + "head:\n" + found[0])
-    return {name: body for name, body in (part.strip("\n").split(":\n", 1) for part in parts if part.strip())}
+    parts = re.split(r"\n\n(?=\w[^\n]*:\n)", "head:\n" + found[0])
+    return {name: body for name, _, body in (part.strip("\n").partition(":\n") for part in parts)}
 
 
 def fill(server):
@@ -72,7 +72,7 @@ def test_segfault(shards):
         commands = report["commands"].splitlines()
         assert len(commands) == shards
         for i, line in enumerate(commands):
-            runs = "DEBUG|SEGFAULT in database 0 for client \\d+: \"DEBUG\" \"SEGFAULT\"" \
+            runs = "DEBUG\\|SEGFAULT in database 0 for client \\d+: \"DEBUG\" \"SEGFAULT\"" \
                 if i == int(thread.group(1)) else "no command"
             assert re.fullmatch(r" shard %d  runs %s" % (i, runs), line), report["commands"]
         numbers = re.findall(r"^ shard (\d+)  keys (\d+) used_memory (\d+) connections (\d+) turns (\d+) "
@@ -87,11 +87,11 @@ def test_segfault(shards):
 def test_frames_are_addresses_for_addr2line():
     with doomed() as server:
         sent(server, "DEBUG", "SEGFAULT")
-        frames = re.findall(r"^  0x[0-9a-f]+ anax\+(0x[0-9a-f]+) (\w+)\+", report_of(server.log())["backtrace"], re.M)
-        assert len(frames) >= 5
-        for offset, name in frames[:5]:
+        frames = re.findall(r"^  0x[0-9a-f]+ anax\+(0x[0-9a-f]+) ([\w.]+)\+", report_of(server.log())["backtrace"], re.M)
+        assert len(frames) >= 4
+        for offset, name in frames[:4]:
             done = subprocess.run(["addr2line", "-fie", harness.ANAX, offset], capture_output=True, text=True)
-            assert name in done.stdout, (offset, name, done)
+            assert name.split(".")[0] in done.stdout, (offset, name, done)
 
 
 def test_messages_between_shards():
@@ -158,8 +158,9 @@ def test_report_goes_to_the_logfile(tmp_path):
 def test_crash_log_turned_off():
     with doomed(2, {"crash-log-enabled": "no"}) as server:
         server.process.send_signal(signal.SIGSEGV)
-        assert server.process.wait(harness.DEADLINE_S) == -signal.SIGSEGV
-        assert "report" not in server.log()
+        code = server.process.wait(harness.DEADLINE_S)
+        assert code == -signal.SIGSEGV or (harness.SLOW and code == 1)  # a sanitizer has a report of its own
+        assert "report begins" not in server.log()
 
 
 def test_memcheck_is_not_promised():

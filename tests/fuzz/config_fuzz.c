@@ -57,7 +57,7 @@ static void check_rewrite(const struct config *c, const char *text, size_t len) 
     struct span star = SPAN("*");
     size_t first_len, second_len;
 
-    char *first = config_rewrite_text(c, NULL, (struct span){text, len}, &first_len, &e);
+    char *first = config_rewrite_text(c, "", (struct span){text, len}, &first_len, &e);
     if (first == NULL) {
         check_error(&e);
         return;
@@ -68,7 +68,7 @@ static void check_rewrite(const struct config *c, const char *text, size_t len) 
         config_get(c, &star, 1, same_in_other, &read);
     else
         ASSERT(strstr(e.text, "only a file can include another") != NULL);
-    char *second = config_rewrite_text(c, NULL, (struct span){first, first_len}, &second_len, &e);
+    char *second = config_rewrite_text(c, "", (struct span){first, first_len}, &second_len, &e);
     ASSERT(second != NULL);
     ASSERT(first_len == second_len && memcmp(first, second, first_len) == 0);
     free(first);

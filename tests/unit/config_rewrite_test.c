@@ -21,7 +21,7 @@ static void expect(const char *text, const char *settings, const char *result) {
     config_defaults(&c);
     cr_assert(config_parse_text(&c, "settings", (struct span){settings, strlen(settings)}, &e),
               "%s", e.text);
-    char *got = config_rewrite_text(&c, NULL, (struct span){text, strlen(text)}, &len, &e);
+    char *got = config_rewrite_text(&c, "", (struct span){text, strlen(text)}, &len, &e);
     cr_assert_not_null(got, "%s", e.text);
     cr_assert(len == strlen(result) && memcmp(got, result, len) == 0,
               "'%s' with '%s' becomes '%.*s', not '%s'", text, settings, (int)len, got, result);
@@ -60,7 +60,7 @@ static void expect_says_so(const struct config *c, struct span text) {
     struct config_error e = {""};
     size_t len, again_len;
 
-    char *out = config_rewrite_text(c, NULL, text, &len, &e);
+    char *out = config_rewrite_text(c, "", text, &len, &e);
     cr_assert_not_null(out, "%s", e.text);
     config_defaults(&read);
     cr_assert(config_parse_text(&read, "out", (struct span){out, len}, &e), "%s: %.*s", e.text,
@@ -68,7 +68,7 @@ static void expect_says_so(const struct config *c, struct span text) {
     dump(c, &wanted);
     dump(&read, &got);
     cr_assert_str_eq(got.text, wanted.text);
-    char *again = config_rewrite_text(c, NULL, (struct span){out, len}, &again_len, &e);
+    char *again = config_rewrite_text(c, "", (struct span){out, len}, &again_len, &e);
     cr_assert_not_null(again, "%s", e.text);
     cr_assert(again_len == len && memcmp(again, out, len) == 0, "not stable: %.*s", (int)len, out);
     free(out);
@@ -166,7 +166,7 @@ Test(config_rewrite, what_no_start_would_take_is_refused) {
     config_defaults(&c);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct span text = {cases[i].text, strlen(cases[i].text)};
-        cr_assert_null(config_rewrite_text(&c, NULL, text, &len, &e));
+        cr_assert_null(config_rewrite_text(&c, "", text, &len, &e));
         cr_assert_str_eq(e.text, cases[i].error);
     }
     /* What is wrong about an option that is known is put right instead. */
@@ -181,12 +181,12 @@ Test(config_rewrite, a_file_does_not_grow_beyond_what_is_read) {
 
     memset(text, '\n', sizeof(text));
     config_defaults(&c);
-    char *same = config_rewrite_text(&c, NULL, (struct span){text, sizeof(text)}, &len, &e);
+    char *same = config_rewrite_text(&c, "", (struct span){text, sizeof(text)}, &len, &e);
     cr_assert_not_null(same);
     cr_assert_eq(len, sizeof(text));
     free(same);
     c.timeout_s = 5;
-    cr_assert_null(config_rewrite_text(&c, NULL, (struct span){text, sizeof(text)}, &len, &e));
+    cr_assert_null(config_rewrite_text(&c, "", (struct span){text, sizeof(text)}, &len, &e));
     cr_assert_str_eq(e.text, "File too large");
 }
 

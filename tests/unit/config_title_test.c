@@ -24,7 +24,7 @@ Test(config_title, values) {
         {"{title} {port} {tls-port}", "anax 7000 0"},
         {"{unixsocket}|{config-file}|{server-mode}|", "/run/anax.sock|-||"},
         {"no variables", "no variables"},
-        {"  both ends  ", "  both ends"},
+        {"  both ends  ", "both ends"},
         {"{server-mode}", ""},
         {"{port}}", "7000}"},
         {"}{{port}", "}{port}"},
@@ -73,6 +73,10 @@ Test(config_title, option) {
     const struct span good[] = {SPAN("proc-title-template"), SPAN("{title} {port}")};
     cr_assert(config_set_many(&config, good, 1, &changed, &e), "%s", e.text);
     cr_assert_str_eq(changed.proc_title_template, "{title} {port}");
+    const struct span title_only[] = {SPAN("proc-title-template"), SPAN("{title}")};
+    cr_assert(config_set_many(&config, title_only, 1, &changed, &e), "%s", e.text);
+    const struct span blank[] = {SPAN("proc-title-template"), SPAN(" {server-mode}")};
+    cr_assert_not(config_set_many(&config, blank, 1, &changed, &e));
     const struct span bad[] = {SPAN("proc-title-template"), SPAN("{foo}")};
     cr_assert_not(config_set_many(&config, bad, 1, &changed, &e));
     cr_assert_str_eq(e.text,

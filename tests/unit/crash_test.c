@@ -1,6 +1,9 @@
-/* crash_test.c: the report of a crash, of a child for each; what tells of shards is tested from outside
+/* crash_test.c: the report of a crash, of a child for each; a whole server's is tested from outside
  * (tests/fault/test_crash.py). */
 #include "../../src/server/server_impl.h"
+#include "anax/command.h"
+#include "anax/instance.h"
+#include "anax/net.h"
 #include "shards/assert.h"
 #include "shards/log.h"
 
@@ -57,7 +60,8 @@ static unsigned times(const char *text) {
 #define NEVER_INLINE __attribute__((noinline))
 
 static NEVER_INLINE void write_to_nowhere(void) {
-    *(volatile int *)0x10 = 1;
+    volatile int *volatile at = (volatile int *)0x10; /* volatile: the compiler does not know it */
+    *at = 1;
 }
 
 static NEVER_INLINE void caller_of_the_crash(void) {
@@ -159,7 +163,7 @@ static void overflow_in_a_thread(void) {
 Test(crash, overflow_of_a_threads_stack) {
     cr_assert_eq(crash(overflow_in_a_thread), SIGSEGV);
     cr_assert(has("thread:   digger"), "%s", report);
-    cr_assert_geq(times(" dig+0x"), 10, "%s", report);
+    cr_assert_geq(times(" dig"), 10, "%s", report);
     cr_assert(has("=== report ends ==="));
 }
 
@@ -213,6 +217,66 @@ Test(crash, within_the_report_ends_at_once, .timeout = 100) {
     cr_assert_eq(times("report begins"), 1);
     cr_assert_eq(times("report ends"), 0);
 }
+
+/* --- what the shards run --- */
+
+enum { SHARDS = 6, ARGS = 100 };
+static struct instance instances[SHARDS];
+static struct net_shared net;
+static struct span many[ARGS];
+
+/* Shard 5 has no instance yet; 2 to 4 are as a crash may find them when it is the consequence of another. */
+static void crash_while_commands_run(void) {
+    static const struct shard_hooks no_hooks;
+    static char long_key[1000];
+    const struct shards_config config = {
+        .count = SHARDS, .databases = 1, .io = LOOP_EPOLL, .hooks = &no_hooks};
+    const char *why;
+    struct shards *all;
+    client_register();
+    string_register();
+    if (shards_create(&all, &config, &why) != OK)
+        _exit(3);
+    const struct command *set = command_find(SPAN("SET"));
+    memset(long_key, 'k', sizeof long_key);
+    const struct span auth_argv[] = {SPAN("AUTH"), SPAN("a-user"), SPAN("a-secret")},
+                      set_argv[] = {SPAN("set"), {long_key, sizeof long_key}, SPAN("\"\\\0\n\xff")};
+    for (unsigned i = 0; i < ARGS; i++)
+        many[i] = SPAN("x");
+    many[1] = (struct span){(const char *)0x30, 5};
+    const struct ctx auth = {.cmd = command_find(SPAN("AUTH")), .argv = auth_argv, .argc = 3},
+                     longer = {.cmd = set, .argv = set_argv, .argc = 3, .db = 7, .client_id = 42},
+                     no_row = {.cmd = (const struct command *)0x20, .argv = set_argv, .argc = 3},
+                     bad_args = {.cmd = set, .argv = many, .argc = ARGS};
+    const struct ctx *const running[] = {&auth, &longer, (const struct ctx *)0x10, &no_row,
+                                         &bad_args};
+    for (unsigned i = 0; i < COUNT_OF(running); i++) {
+        instances[i].running = running[i];
+        shards_get(all, i)->app = &instances[i];
+    }
+    crash_watch(all, &net);
+    write_to_nowhere();
+}
+
+Test(crash, commands_are_shown_cut_and_without_secrets) {
+    cr_assert_eq(crash(crash_while_commands_run), SIGSEGV);
+    cr_assert(has("=== report ends ==="), "%s", report);
+    cr_assert(
+        has(" shard 0  runs AUTH in database 0 for client 0: \"AUTH\" (redacted) (redacted)\n"),
+        "%s", report);
+    cr_assert_not(has("a-secret"), "%s", report);
+    cr_assert(has(" shard 1  runs SET in database 7 for client 42: \"set\" \"kkkk"), "%s", report);
+    cr_assert(has("kkkk\" ... of bytes 1000 \"\\\"\\\\\\x00\\x0a\\xff\"\n"), "%s", report);
+    cr_assert_eq(times("kkkkk"), 64 - 4, "%s", report);
+    cr_assert(has(" shard 2  runs no command\n"), "%s", report);
+    cr_assert(has(" shard 3  runs no command\n"), "%s", report);
+    cr_assert(has(" shard 4  runs SET in database 0 for client 0: \"x\" \"\" ... of bytes 5 \"x\""),
+              "%s", report);
+    cr_assert(has("\"x\" ... of arguments 100\n"), "%s", report);
+    cr_assert(has(" shard 5  is starting or stopping\n"), "%s", report);
+}
+
+/* --- several threads --- */
 
 static pthread_barrier_t all_there;
 

@@ -97,7 +97,26 @@ static inline struct span key_search(char *out, uint64_t *n, uint64_t mask, uint
 struct tally {
     uint64_t entries, expires, overflows;
     int64_t bytes; /* what all of it counts for in mem */
+    __int128 expire_ms_sum;
+    uint64_t lengths[TABLE_LENGTHS]; /* of strings, as table_lengths counts them */
 };
+
+/* tally_length: by writing the string down and halving its length, as slowly as can be. */
+static inline void tally_length(const struct entry *e, struct tally *tally) {
+    char digits[32];
+    size_t len, bin = 0;
+    if (entry_type(e) != VALUE_STRING)
+        return;
+    if (entry_repr(e) == REPR_INT)
+        len = (size_t)snprintf(digits, sizeof digits, "%lld", (long long)entry_int(e));
+    else if (entry_repr(e) == REPR_OBJECT)
+        len = ((const struct blob *)entry_object(e))->len;
+    else
+        len = entry_bytes(e).len;
+    for (; len != 0; len /= 2)
+        bin++;
+    tally->lengths[bin]++;
+}
 
 static inline void check_entry(const struct table *t, uint32_t i, const struct bucket *b,
                                unsigned place, struct tally *tally) {
@@ -108,6 +127,8 @@ static inline void check_entry(const struct table *t, uint32_t i, const struct b
     cr_assert(table_find(t, entry_key(e), hash) == e, "key is there twice or cannot be found");
     tally->entries++;
     tally->bytes += (int64_t)entry_bytes_total(e);
+    tally->expire_ms_sum += entry_expire_ms(e);
+    tally_length(e, tally);
     if (entry_expire_ms(e) == EXPIRE_NEVER)
         return;
     tally->expires++;
@@ -142,6 +163,9 @@ static inline struct tally check_table(const struct table *t) {
     cr_assert(tally.entries == t->count, "%llu entries, count says %llu",
               (unsigned long long)tally.entries, (unsigned long long)t->count);
     cr_assert(tally.expires == t->expires);
+    cr_assert(tally.expire_ms_sum == t->expire_ms_sum);
+    cr_assert(memcmp(tally.lengths, table_lengths(t), sizeof tally.lengths) == 0,
+              "strings are not as long as counted");
     cr_assert((t->count == 0) == (t->bucket_count == 0));
     if (t->bucket_count != 0) {
         cr_assert((t->base & (t->base - 1)) == 0);
