@@ -6,8 +6,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { SESSION_TEXT_MAX = 128 };
-
 struct session {
     uint64_t id;
     uint32_t db;

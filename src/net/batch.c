@@ -293,6 +293,7 @@ static ON_SHARD void timed_end(struct timed *t, struct batch *b, struct part *p,
 
 static ON_SHARD void timed_add(struct timed *t, struct batch *b, struct part *p, struct shard *at,
                                const struct op *op) {
+    ASSERT(op->cmd != NULL);
     if (t->cmd != op->cmd || !(op->cmd->flags & (CMD_FAST | CMD_CONSTANT)))
         timed_end(t, b, p, at);
     t->cmd = op->cmd;

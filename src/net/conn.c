@@ -3,7 +3,6 @@
 #include "net_impl.h"
 #include "shards/clock.h"
 #include "shards/log.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -129,35 +128,18 @@ static void socket_options(const struct net *n, int fd) {
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
-static bool is_loopback(const struct conn *c) {
-    if (c->peer.sa.sa_family == AF_INET6)
-        return IN6_IS_ADDR_LOOPBACK(&c->peer.in6.sin6_addr) ||
-               (IN6_IS_ADDR_V4MAPPED(&c->peer.in6.sin6_addr) &&
-                c->peer.in6.sin6_addr.s6_addr[12] == IN_LOOPBACKNET);
-    return c->peer.sa.sa_family == AF_INET &&
-           ntohl(c->peer.in.sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
-}
-
 static void set_peer(struct conn *c, int fd) {
     socklen_t len = sizeof c->peer;
     if (c->is_unix || getpeername(fd, &c->peer.sa, &len) != 0)
         c->peer.sa.sa_family = AF_UNSPEC;
-    c->session.local = c->is_unix || is_loopback(c);
+    c->session.local = c->is_unix || net_is_local(&c->peer.sa);
 }
 
 void conn_address(const struct conn *c, char *text, size_t size) {
-    char host[INET6_ADDRSTRLEN] = "?";
-    if (c->is_unix) {
+    if (c->is_unix)
         (void)snprintf(text, size, "%s:0", c->net->shared->config->unixsocket);
-    } else if (c->peer.sa.sa_family == AF_INET) {
-        (void)inet_ntop(AF_INET, &c->peer.in.sin_addr, host, sizeof host);
-        (void)snprintf(text, size, "%s:%u", host, ntohs(c->peer.in.sin_port));
-    } else if (c->peer.sa.sa_family == AF_INET6) {
-        (void)inet_ntop(AF_INET6, &c->peer.in6.sin6_addr, host, sizeof host);
-        (void)snprintf(text, size, "[%s]:%u", host, ntohs(c->peer.in6.sin6_port));
-    } else {
-        (void)snprintf(text, size, "?:0");
-    }
+    else
+        net_address(&c->peer.sa, text, size);
 }
 
 void conn_adopt(struct net *n, struct adopted *a) {

@@ -32,8 +32,7 @@ enum {
     NET_SLICE_ENTRIES = 4000, /* of expiry and of freeing: well under a millisecond */
     NET_OUT_KEEP_BYTES = 64 * 1024,
     NET_BATCHES_KEPT = 64,
-    NET_ADDRESS_BYTES =
-        CONFIG_SOCKET_PATH_MAX + 8 /* a path with ":0" behind or "unix:" before it */
+    NET_ADDRESS_BYTES = CONFIG_SOCKET_PATH_MAX + 8 /* a path and "unix:" or ":0" */
 };
 
 enum op_kind {
@@ -83,8 +82,8 @@ struct part {
     uint16_t shard;
     bool waiting; /* the message is out */
     bool used;
-    bool slow;   /* some command of it was */
-    uint64_t ns; /* fan-out: what `each` took */
+    bool slow;           /* some command of it was */
+    uint64_t ns;         /* fan-out: what `each` took */
     int64_t moved_bytes; /* memory that came home with it, or, negative, stayed there */
 };
 
