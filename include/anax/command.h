@@ -82,6 +82,7 @@ struct ctx {
     struct reply reply;
     struct blob *big; /* CMD_BIG_LAST: the last argument's bytes, to be taken over by setting it
                          NULL, or NULL */
+    bool no_touch;    /* CLIENT NO-TOUCH: access times stay, wherever the key lies */
     struct session *session; /* only with CMD_HOME, and in check and gather */
     uint64_t client_id;      /* of the connection that sent it, everywhere */
     bool again; /* CMD_FANOUT: gather wants another round of `each` before it replies */
@@ -104,8 +105,7 @@ struct command {
     void (*gather)(struct ctx *c, struct outbuf *const *parts, unsigned n);
     /* CMD_ROUTED: the shard to run on, or -1 after having replied an error. */
     int (*route)(struct ctx *c);
-    /* Any command: called at home before it is routed; false after having replied why it is refused. It
-     * is called twice then, and only the second reply is sent. */
+    /* Any command: called at home before it is routed; false after having replied why it is refused. */
     bool (*check)(struct ctx *c);
     /* CMD_MOVABLE_KEYS: as command_key_range, from the arguments; false when they are malformed. */
     bool (*find_keys)(const struct span *argv, uint32_t argc, uint32_t *first, uint32_t *last,
@@ -163,6 +163,12 @@ void command_help_run(struct ctx *c);
 void command_reply_unknown(struct reply *r, const struct span *argv, uint32_t argc);
 void command_reply_unknown_sub(struct reply *r, const struct command *container, struct span sub);
 void command_reply_arity(struct reply *r, const struct command *cmd);
+
+/* command_container_run: of a container called without one of its subcommands, which are rows of their own.
+ */
+void command_container_run(struct ctx *c);
+/* What clients look at to know which commands to expect: a version of Redis. */
+#define COMMAND_COMPATIBLE_VERSION "8.0.0"
 
 /* The families' registrations, called once by server/. */
 void string_register(void);

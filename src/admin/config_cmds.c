@@ -19,11 +19,6 @@ static struct {
     struct config config;
 } newest = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void config_run(struct ctx *c) {
-    command_reply_arity(&c->reply,
-                        c->cmd); /* registration made the subcommands rows of their own */
-}
-
 struct found {
     struct outbuf out;
     struct reply reply;
@@ -140,7 +135,7 @@ static ON_SHARD void config_resetstat_each(struct ctx *c) {
 }
 
 static const struct command rows[] = {
-    {"CONFIG", config_run, -2, NO_KEYS, CMD_CONTAINER, ACL_SLOW, GROUP, "2.0.0",
+    {"CONFIG", command_container_run, -2, NO_KEYS, CMD_CONTAINER, ACL_SLOW, GROUP, "2.0.0",
      "Depends on subcommand.", "Holds the commands about configuration."},
     {"CONFIG|GET", config_get_run, -3, NO_KEYS, FLAGS, ACL, GROUP, "2.0.0",
      "O(N) where N is the number of parameters", "Returns parameters and their values.",

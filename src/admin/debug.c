@@ -23,10 +23,6 @@ static bool allowed(struct ctx *c) {
     return false;
 }
 
-static void container_run(struct ctx *c) {
-    command_reply_arity(&c->reply, c->cmd); /* the subcommands are rows of their own */
-}
-
 static void ok_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) {
     (void)parts;
     (void)n;
@@ -282,8 +278,8 @@ static void panic_run(struct ctx *c) {
 #define TYPE  "type(STRING|INTEGER|DOUBLE|NULL|ARRAY|SET|MAP|ATTRIB|PUSH|VERBATIM|TRUE|FALSE|BIGNUM)"
 
 static const struct command rows[] = {
-    {"DEBUG", container_run, -2, NO_KEYS, FLAGS | CMD_CONTAINER | CMD_SYSTEM, 0, GROUP, SINCE,
-     "Depends on subcommand.", "Holds the commands for tests.", .check = allowed},
+    {"DEBUG", command_container_run, -2, NO_KEYS, FLAGS | CMD_CONTAINER | CMD_SYSTEM, 0, GROUP,
+     SINCE, "Depends on subcommand.", "Holds the commands for tests.", .check = allowed},
     {"DEBUG|ERROR", error_run, 3, NO_KEYS, FLAGS, 0, GROUP, SINCE, "O(1)",
      "Replies an error with this text.", .check = allowed, .syntax = "message"},
     {"DEBUG|FAIL-ALLOC", NULL, 3, NO_KEYS, FLAGS | CMD_FANOUT, 0, GROUP, SINCE, "O(1)",

@@ -8,8 +8,6 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define COMPATIBLE_VERSION "8.0.0"
-
 static void line_int(struct info *in, const char *name, int64_t v) {
     info_print(in, "%s:%ld\r\n", name, (long)v);
 }
@@ -99,7 +97,7 @@ void info_server(struct info *in) {
     if (uname(&os) != 0)
         memset(&os, 0, sizeof os);
     info_print(in, "redis_version:%s\r\nserver_name:anax\r\nanax_version:%s\r\n",
-               COMPATIBLE_VERSION, ANAX_VERSION);
+               COMMAND_COMPATIBLE_VERSION, ANAX_VERSION);
     info_print(in, "redis_mode:standalone\r\nos:%s %s %s\r\narch_bits:64\r\n", os.sysname,
                os.release, os.machine);
     line_text(in, "monotonic_clock", "POSIX clock_gettime");

@@ -23,10 +23,6 @@ static void print(struct outbuf *out, const char *fmt, ...) {
     outbuf_add(out, line, (size_t)n);
 }
 
-static void container_run(struct ctx *c) {
-    command_reply_arity(&c->reply, c->cmd); /* the subcommands are rows of their own */
-}
-
 static bool find_event(struct span name, enum latency_event *event) {
     for (unsigned i = 0; i < LATENCY_EVENTS; i++) {
         if (span_is(name, latency_event_names[i])) {
@@ -559,7 +555,7 @@ static void histogram_gather(struct ctx *c, struct outbuf *const *parts, unsigne
 #define TIPS_RESET "request_policy:all_nodes response_policy:agg_sum"
 
 static const struct command rows[] = {
-    {"LATENCY", container_run, -2, NO_KEYS, CMD_CONTAINER, 0, GROUP, "2.8.13",
+    {"LATENCY", command_container_run, -2, NO_KEYS, CMD_CONTAINER, 0, GROUP, "2.8.13",
      "Depends on subcommand.", "Holds the commands about latency."},
     {"LATENCY|DOCTOR", NULL, 2, NO_KEYS, FLAGS, 0, GROUP, "2.8.13", "O(1)",
      "Tells what took long and what can be done about it.", .each = series_each,

@@ -19,10 +19,6 @@ static const char ERR_COUNT[] = "ERR count should be greater than or equal to -1
 static const char ERR_KIND[] =
     "ERR type should be one of the following: slow, large-request, large-reply";
 
-static void container_run(struct ctx *c) {
-    command_reply_arity(&c->reply, c->cmd); /* the subcommands are rows of their own */
-}
-
 /* read_kind: COMMANDLOG says which log it means, in its last argument. */
 static bool read_kind(const struct ctx *c, enum slow_kind *kind) {
     static const char *const names[SLOW_KINDS] = {
@@ -220,7 +216,7 @@ static void reset_gather(struct ctx *c, struct outbuf *const *parts, unsigned n)
 #define KIND       "type(SLOW|LARGE-REQUEST|LARGE-REPLY)"
 
 static const struct command rows[] = {
-    {"SLOWLOG", container_run, -2, NO_KEYS, CMD_CONTAINER, 0, GROUP, "2.2.12",
+    {"SLOWLOG", command_container_run, -2, NO_KEYS, CMD_CONTAINER, 0, GROUP, "2.2.12",
      "Depends on subcommand.", "Holds the commands about slow commands."},
     {"SLOWLOG|GET", NULL, -2, NO_KEYS, FLAGS, 0, GROUP, "2.2.12",
      "O(N) in the entries that are returned", "Returns the newest slow commands, 10 or [count].",
@@ -232,7 +228,7 @@ static const struct command rows[] = {
      "Forgets all slow commands.", .each = reset_each, .gather = reset_gather, .tips = TIPS_RESET},
     {"SLOWLOG|HELP", command_help_run, 2, NO_KEYS, CMD_LOADING | CMD_STALE, 0, GROUP, "6.2.0",
      "O(1)", "Lists the subcommands."},
-    {"COMMANDLOG", container_run, -2, NO_KEYS, CMD_CONTAINER, 0, GROUP, "8.1.0",
+    {"COMMANDLOG", command_container_run, -2, NO_KEYS, CMD_CONTAINER, 0, GROUP, "8.1.0",
      "Depends on subcommand.", "Holds the commands about slow and large commands."},
     {"COMMANDLOG|GET", NULL, 4, NO_KEYS, FLAGS, 0, GROUP, "8.1.0",
      "O(N) in the entries that are returned",

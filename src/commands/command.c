@@ -245,6 +245,10 @@ void command_reply_unknown_sub(struct reply *r, const struct command *container,
                  sub.ptr, container->name);
 }
 
+void command_container_run(struct ctx *c) {
+    command_reply_arity(&c->reply, c->cmd);
+}
+
 void command_reply_arity(struct reply *r, const struct command *cmd) {
     char name[COMMAND_NAME_MAX + 1];
     command_name_lower(cmd, name);

@@ -25,7 +25,7 @@ static inline uint32_t ctx_access_now(const struct ctx *c) {
  */
 static inline void ctx_touch(const struct ctx *c, struct entry *e) {
     uint32_t now = ctx_access_now(c);
-    if (entry_access(e) == now || (c->session != NULL && c->session->no_touch))
+    if (entry_access(e) == now || c->no_touch)
         return;
     entry_set_access(e, now);
 }

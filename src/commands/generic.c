@@ -33,7 +33,10 @@ static ON_SHARD bool key_exists(struct ctx *c, struct span key, uint64_t hash) {
 }
 
 static ON_SHARD bool touch_key(struct ctx *c, struct span key, uint64_t hash) {
-    return ctx_find_at(c, key, hash) != NULL;
+    struct entry *e = ctx_find_at(c, key, hash);
+    if (e != NULL)
+        entry_set_access(e, ctx_access_now(c)); /* NO-TOUCH is for others */
+    return e != NULL;
 }
 
 static ON_SHARD void del_run(struct ctx *c) {

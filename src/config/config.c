@@ -108,7 +108,7 @@ static const struct config_row rows[] = {
     MEMORY("maxmemory", maxmemory_bytes, "0", 0, CONFIG_MUTABLE),
     ENUM("maxmemory-policy", maxmemory_policy, "noeviction", policies,
          CONFIG_MUTABLE | CONFIG_FIXED),
-    INT("hz", hz, "10", 1, 500, CONFIG_MUTABLE),
+    INT("hz", hz, "10", 1, 500, CONFIG_MUTABLE | CONFIG_CLAMPED),
     INT("active-expire-effort", active_expire_effort, "1", 1, 10, CONFIG_MUTABLE),
     FIXED_TEXT("save", "", CONFIG_MUTABLE | CONFIG_MULTI | CONFIG_MAY_LACK_VALUE),
     FIXED_BOOL("appendonly", "no", CONFIG_MUTABLE),

@@ -18,6 +18,7 @@ enum row_flags {
     CONFIG_MAY_LACK_VALUE = 1 << 4,
     CONFIG_UNUSED = 1 << 5,    /* taken, so that files of Redis load, but nothing looks at it yet */
     CONFIG_ALIAS = 1 << 6,     /* another name for the field of an earlier row */
+    CONFIG_CLAMPED = 1 << 8,   /* a number out of bounds becomes the bound, as in Redis */
     CONFIG_PROTECTED = 1 << 7, /* names a file: CONFIG SET refuses it in words of its own */
 };
 

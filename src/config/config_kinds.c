@@ -24,6 +24,8 @@ void text_addf(struct text *t, const char *fmt, ...) {
 /* --- numbers --- */
 
 static enum problem store_bounded(const struct config_row *row, void *field, int64_t v) {
+    if (row->flags & CONFIG_CLAMPED && v >= 0 && v <= INT32_MAX)
+        v = v < row->min ? row->min : v > row->max ? row->max : v;
     if (v < row->min || v > row->max)
         return OUT_OF_RANGE;
     *(int64_t *)field = v;

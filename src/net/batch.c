@@ -22,6 +22,7 @@ static struct batch *batch_create(struct net *n) {
     b->parts = (struct part *)(void *)(b + 1);
     memset(b->parts, 0, shards * sizeof *b->parts);
     b->net = n;
+    outbuf_init(&b->refusal, &n->shard->mem);
     for (unsigned i = 0; i < shards; i++) {
         b->parts[i].batch = b;
         b->parts[i].shard = (uint16_t)i;
@@ -50,6 +51,7 @@ struct batch *batch_begin(struct conn *c, struct io_buf *buf, struct inbuf *in) 
     b->op_count = b->gathered = b->parts_waiting = b->parts_live = 0;
     b->proto = c->session.proto;
     b->fanout = b->done = b->writes = false;
+    b->no_touch = c->session.no_touch;
     b->quiet = c->session.reply_off || c->session.reply_skip;
     return b;
 }
@@ -59,6 +61,7 @@ static void batch_destroy(struct batch *b) {
     unsigned shards = shards_count(b->net->shard->all);
     for (unsigned i = 0; i < shards; i++)
         outbuf_deinit(&b->parts[i].out);
+    outbuf_deinit(&b->refusal);
     mem_free(m, b->bigs, b->big_cap * sizeof *b->bigs);
     mem_free(m, b, batch_bytes(shards));
 }
@@ -107,6 +110,7 @@ static void drop_input(struct batch *b, bool retained) {
         if (b->bigs[i].blob != NULL)
             blob_unpin(m, b->bigs[i].blob);
     b->big_count = 0;
+    outbuf_deinit(&b->refusal);
     if (b->args != b->own_args)
         mem_free(m, b->args, b->args_cap * sizeof *b->args);
     b->args = b->own_args;
@@ -182,7 +186,7 @@ void batch_link(struct batch *b, struct op *op) {
 
 /* --- running --- */
 
-static void run_error(struct ctx *c, const struct op *op) {
+static void run_error(struct ctx *c, const struct batch *b, const struct op *op) {
     struct reply *r = &c->reply;
     switch ((enum op_kind)op->kind) {
     case OP_UNKNOWN:
@@ -205,9 +209,8 @@ static void run_error(struct ctx *c, const struct op *op) {
         (void)op->cmd->route(c);
         break;
     case OP_REFUSED:
-        ASSERT(op->cmd != NULL);
-        if (op->cmd->check(c)) /* what was in the way is gone */
-            reply_error(r, "ERR The command could not run a moment ago; try again");
+        outbuf_add(r->out, b->refusal.buf, b->refusal.len);
+        r->out->failed |= b->refusal.failed;
         break;
     case OP_PROTOCOL:
         reply_errorf(r, "ERR %.*s", (int)op->argv[0].len, op->argv[0].ptr);
@@ -233,7 +236,7 @@ static ON_SHARD void run_op(struct ctx *c, struct batch *b, struct op *op) {
     c->db = op->db;
     c->hash = op->hash;
     if (unlikely(op->kind != OP_RUN)) {
-        run_error(c, op);
+        run_error(c, b, op);
         return;
     }
     struct big *big = big_of(b, op);
@@ -311,6 +314,7 @@ static ON_SHARD void run_part(struct batch *b, struct part *p, struct shard *at,
                     .now_ms = at->wall_ms,
                     .reply = {out, b->proto, at->id},
                     .client_id = b->conn->session.id,
+                    .no_touch = b->no_touch,
                     .session = session};
     struct timed timed = {.from_ns = clock_fine_ns()};
     bool watched = monitor_any(in->net);

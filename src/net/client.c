@@ -8,9 +8,6 @@
 #define FLAGS_CONNECTION (CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_HOME)
 #define FLAGS_OPEN       (FLAGS_CONNECTION | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY)
 
-/* What clients look at to know which commands to expect. */
-#define COMPATIBLE_VERSION "8.0.0"
-
 static struct mem *mem_of(const struct ctx *c) {
     return &c->shard->mem;
 }
@@ -142,7 +139,7 @@ static void hello_run(struct ctx *c) {
     reply_bulk_cstr(r, "server");
     reply_bulk_cstr(r, "redis");
     reply_bulk_cstr(r, "version");
-    reply_bulk_cstr(r, COMPATIBLE_VERSION);
+    reply_bulk_cstr(r, COMMAND_COMPATIBLE_VERSION);
     reply_bulk_cstr(r, "proto");
     reply_int(r, c->session->proto);
     reply_bulk_cstr(r, "id");
@@ -196,11 +193,6 @@ static ON_SHARD void reset_run(struct ctx *c) {
 }
 
 /* --- CLIENT --- */
-
-static void client_run(struct ctx *c) {
-    command_reply_arity(&c->reply,
-                        c->cmd); /* registration made the subcommands rows of their own */
-}
 
 static void client_id_run(struct ctx *c) {
     reply_int(&c->reply, (int64_t)c->session->id);
@@ -276,8 +268,8 @@ static const struct command rows[] = {
      .replaced_by = "just closing the connection"},
     {"RESET", reset_run, 1, NO_KEYS, FLAGS_OPEN | CMD_ALONE, ACL_FAST | ACL_CONNECTION, GROUP,
      "6.2.0", "O(1)", "Puts the connection back into the state of a new one."},
-    {"CLIENT", client_run, -2, NO_KEYS, CMD_CONTAINER | CMD_HOME, ACL_SLOW, GROUP, "2.4.0",
-     "Depends on subcommand.", "Holds the commands about connections."},
+    {"CLIENT", command_container_run, -2, NO_KEYS, CMD_CONTAINER | CMD_HOME, ACL_SLOW, GROUP,
+     "2.4.0", "Depends on subcommand.", "Holds the commands about connections."},
     {"CLIENT|ID", client_id_run, 2, NO_KEYS, FLAGS_CONNECTION, ACL_SLOW | ACL_CONNECTION, GROUP,
      "5.0.0", "O(1)", "Tells the connection's number."},
     {"CLIENT|GETNAME", client_getname_run, 2, NO_KEYS, FLAGS_CONNECTION, ACL_SLOW | ACL_CONNECTION,
@@ -317,6 +309,15 @@ NET_METRIC(query_limit)
 NET_METRIC(output_limit)
 NET_METRIC(bytes_in)
 NET_METRIC(bytes_out)
+NET_METRIC(monitor_lost)
+
+static int64_t read_held(struct shard *s) {
+    const struct net *n = instance_of(s)->net;
+    int64_t held = 0;
+    for (const struct list *l = n->held.next; l != &n->held; l = l->next)
+        held++;
+    return held;
+}
 
 static int64_t read_live(struct shard *s) {
     return (int64_t)instance_of(s)->net->conn_count;
@@ -324,10 +325,12 @@ static int64_t read_live(struct shard *s) {
 
 static const struct metric metrics[] = {
     {"clients", "connected_clients", read_live},
+    {"clients", "blocked_clients", read_held},
     {"stats", "total_connections_received", read_connections},
     {"stats", "total_commands_processed", read_commands},
     {"stats", "total_net_input_bytes", read_bytes_in},
     {"stats", "total_net_output_bytes", read_bytes_out},
+    {"stats", "monitor_lines_lost", read_monitor_lost},
     {"stats", "rejected_connections", read_rejected},
     {"stats", "client_query_buffer_limit_disconnections", read_query_limit},
     {"stats", "client_output_buffer_limit_disconnections", read_output_limit},

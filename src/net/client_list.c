@@ -44,11 +44,9 @@ void client_flags(const struct conn *c, char *text) {
     const struct {
         bool on;
         char letter;
-    } flags[] = {{c->session.monitor, 'O'},
-                 {c->closing, 'c'},
-                 {c->is_unix, 'U'},
-                 {c->session.no_evict, 'e'},
-                 {c->session.no_touch, 'T'}};
+    } flags[] = {{c->session.monitor, 'O'},  {!list_empty(&c->held), 'b'},
+                 {c->closing, 'c'},          {c->is_unix, 'U'},
+                 {c->session.no_evict, 'e'}, {c->session.no_touch, 'T'}};
     static_assert(COUNT_OF(flags) <= CLIENT_LETTERS_MAX, "all of them fit");
     char *end = text;
     for (size_t i = 0; i < COUNT_OF(flags); i++)

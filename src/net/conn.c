@@ -225,6 +225,9 @@ static void net_trim(struct net *n) {
     bool quiet = n->stats.commands - n->commands_then < QUIET_COMMANDS;
     batch_free_spares(n, n->spare_batch_count - n->spare_batch_least);
     output_free_spares(n, n->spare_count - n->spare_least);
+    monitor_trim(n);
+    if (quiet)
+        input_trim(n);
     n->spare_batch_least = n->spare_batch_count;
     n->spare_least = n->spare_count;
     n->commands_then = n->stats.commands;
@@ -272,6 +275,8 @@ static void tick(struct timer *t) {
         mem_release_idle();
     note_events(n);
     metrics_tick(s);
+    if (n->instance->pause_until_ms <= loop_wall_ms(s->loop))
+        n->instance->pause_until_ms = 0; /* commands need not ask any more */
     if (now >= n->next_second_ns) {
         n->next_second_ns = now + 1000000000ULL;
         conn_check_all(n);
@@ -364,7 +369,7 @@ static void net_stop(struct shard *s) {
     observe_stop(in, &s->mem);
     batch_free_spares(n, 0);
     output_free_spares(n, 0);
-    mem_free(&s->mem, n->parser.args, n->parser.args_cap * sizeof *n->parser.args);
+    input_trim(n);
     mem_free(&s->mem, n, sizeof *n);
     config_free(in->config);
     mem_free(&s->mem, in, sizeof *in);

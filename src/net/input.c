@@ -34,6 +34,10 @@ static void parser_free(struct resp_parser *p) {
     p->args_cap = 0;
 }
 
+void input_trim(struct net *n) {
+    parser_free(&n->parser);
+}
+
 static struct inbuf *inbuf_create(struct mem *m, size_t cap) {
     struct inbuf *in = mem_alloc(m, sizeof *in + cap);
     if (in != NULL)
@@ -178,11 +182,10 @@ static ON_SHARD struct op *add_op(struct source *s, const struct resp_parser *p,
     return op;
 }
 
-/* refused: asks the row's check, whose reply is made again when its turn has come. */
-static bool refused(struct conn *c, const struct op *op) {
+/* refused: asks the row's check, whose reply waits until its turn has come. A refused command ends its batch,
+ * so there is one at most. */
+static bool refused(struct conn *c, struct batch *b, const struct op *op) {
     struct shard *here = c->net->shard;
-    struct outbuf nowhere;
-    outbuf_init(&nowhere, &here->mem);
     struct ctx ctx = {.shard = here,
                       .keyspace = here->keyspace,
                       .cmd = op->cmd,
@@ -192,10 +195,8 @@ static bool refused(struct conn *c, const struct op *op) {
                       .now_ms = here->wall_ms,
                       .client_id = c->session.id,
                       .session = &c->session,
-                      .reply = {&nowhere, c->session.proto, here->id}};
-    bool ok = op->cmd->check(&ctx);
-    outbuf_deinit(&nowhere);
-    return !ok;
+                      .reply = {&b->refusal, c->session.proto, here->id}};
+    return !op->cmd->check(&ctx);
 }
 
 /* own_batch: the command just added moves to a batch of its own, which NULL says could not be had. */
@@ -245,7 +246,7 @@ static ON_SHARD bool command(struct source *s, const struct resp_parser *p, cons
     uint32_t flags = op->cmd != NULL && op->kind == OP_RUN ? op->cmd->flags : 0;
     if (unlikely(flags & (CMD_FANOUT | CMD_ALONE)) && (op = own_batch(s, op, p, data)) == NULL)
         return true;
-    if (unlikely(op->kind == OP_RUN && op->cmd->check != NULL) && refused(c, op)) {
+    if (unlikely(op->kind == OP_RUN && op->cmd->check != NULL) && refused(c, s->batch, op)) {
         op->kind = OP_REFUSED;
         flags = CMD_HOME;
     }

@@ -9,10 +9,7 @@
 #include "shards/log.h"
 #include <stdio.h>
 
-enum {
-    SEEN_BYTES_MAX = 64 << 20, /* of lines that wait for their messages */
-    SEEN_MESSAGES_MAX = 64     /* on their way from one shard */
-};
+enum { SEEN_BYTES_MAX = 64 << 20 }; /* of lines, waiting and on their way from one shard */
 
 /* Lines on their way to one shard. */
 struct lines {
@@ -24,24 +21,37 @@ struct lines {
 
 /* --- the line --- */
 
+/* escape: how a byte is shown that cannot stand for itself; 0 bytes: it can. */
+static size_t escape(unsigned char ch, char *to) {
+    static const char named[] = "\\\\\"\"\nn\rr\tt\aa\bb", hex[] = "0123456789abcdef";
+    if (ch >= ' ' && ch <= '~' && ch != '\\' && ch != '"')
+        return 0;
+    to[0] = '\\';
+    for (size_t k = 0; k < sizeof named - 1; k += 2) {
+        if ((unsigned char)named[k] == ch) {
+            to[1] = named[k + 1];
+            return 2;
+        }
+    }
+    to[1] = 'x';
+    to[2] = hex[ch >> 4];
+    to[3] = hex[ch & 15];
+    return 4;
+}
+
 static void add_quoted(struct outbuf *out, struct span s) {
+    size_t plain = 0; /* where the bytes begin that are still to be copied */
     outbuf_add(out, "\"", 1);
     for (size_t i = 0; i < s.len; i++) {
-        static const char named[] = "\\\\\"\"\nn\rr\tt\aa\bb";
-        unsigned char ch = (unsigned char)s.ptr[i];
-        char text[5] = {(char)ch};
-        int n = 1;
-        for (size_t k = 0; k < sizeof named - 1; k += 2) {
-            if (named[k] == s.ptr[i]) {
-                text[0] = '\\';
-                text[1] = named[k + 1];
-                n = 2;
-            }
-        }
-        if (n == 1 && (ch < ' ' || ch > '~'))
-            n = snprintf(text, sizeof text, "\\x%02x", ch);
-        outbuf_add(out, text, (size_t)n);
+        char text[4];
+        size_t n = escape((unsigned char)s.ptr[i], text);
+        if (n == 0)
+            continue;
+        outbuf_add(out, s.ptr + plain, i - plain);
+        outbuf_add(out, text, n);
+        plain = i + 1;
     }
+    outbuf_add(out, s.ptr + plain, s.len - plain);
     outbuf_add(out, "\"", 1);
 }
 
@@ -49,7 +59,7 @@ void monitor_show(struct net *n, const struct conn *from, const struct op *op, u
     char head[NET_ADDRESS_BYTES + 64], address[NET_ADDRESS_BYTES];
     if (op->cmd->flags & (CMD_ADMIN | CMD_SKIP_MONITOR))
         return;
-    if (n->seen.len > SEEN_BYTES_MAX) {
+    if (n->seen.len + n->seen_bytes_out > SEEN_BYTES_MAX) {
         n->stats.monitor_lost++;
         return;
     }
@@ -92,7 +102,7 @@ static void lines_run(struct shard *at, struct bus_msg *m) {
 
 static void lines_done(struct shard *home, struct bus_msg *m) {
     struct lines *l = CONTAINER_OF(m, struct lines, msg);
-    l->from->seen_messages--;
+    l->from->seen_bytes_out -= l->len;
     mem_free(&home->mem, l, sizeof *l + l->len);
 }
 
@@ -106,7 +116,7 @@ static ON_SHARD void post(struct net *n, unsigned to) {
     l->from = n;
     l->len = n->seen.len;
     memcpy(l->text, n->seen.buf, n->seen.len);
-    n->seen_messages++;
+    n->seen_bytes_out += l->len;
     shard_post(n->shard, &l->msg);
 }
 
@@ -115,8 +125,6 @@ void monitor_send(struct net *n) {
         return;
     if (n->seen.failed)
         n->stats.monitor_lost++;
-    else if (n->seen_messages >= SEEN_MESSAGES_MAX && monitor_any(n))
-        return; /* they go with the next turn's */
     unsigned shards = shards_count(n->shard->all);
     for (unsigned to = 0; to < shards && !n->seen.failed; to++) {
         if (atomic_load(&n->shared->monitors_at[to]) == 0)
@@ -127,10 +135,13 @@ void monitor_send(struct net *n) {
             post(n, to);
     }
     n->seen.len = 0;
-    if (n->seen.failed || !monitor_any(n)) {
+    if (n->seen.failed || n->seen.cap > NET_OUT_KEEP_BYTES)
+        outbuf_deinit(&n->seen); /* which leaves it empty, ready to be used */
+}
+
+void monitor_trim(struct net *n) {
+    if (!monitor_any(n) && n->seen.len == 0)
         outbuf_deinit(&n->seen);
-        outbuf_init(&n->seen, &n->shard->mem);
-    }
 }
 
 /* --- who watches --- */

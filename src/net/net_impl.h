@@ -42,7 +42,7 @@ enum op_kind {
     OP_NOAUTH,
     OP_CROSS,   /* keys on several shards */
     OP_NOTHING, /* route() replies the error */
-    OP_REFUSED, /* check() does */
+    OP_REFUSED, /* check() did: batch->refusal */
     OP_PROTOCOL /* malformed input: conn->protocol_error */
 };
 
@@ -101,9 +101,11 @@ struct batch {
     uint16_t first_part;
     uint8_t proto;
     bool fanout;
-    bool quiet;  /* CLIENT REPLY: the replies are dropped */
-    bool writes; /* some command may write */
-    bool done;   /* no longer in the connection's queue */
+    bool quiet;            /* CLIENT REPLY: the replies are dropped */
+    bool no_touch;         /* CLIENT NO-TOUCH */
+    bool writes;           /* some command may write */
+    bool done;             /* no longer in the connection's queue */
+    struct outbuf refusal; /* what check() replied to its last command */
     struct big *bigs;
     uint32_t big_count, big_cap;
     struct part *parts; /* one per shard */
@@ -201,7 +203,7 @@ struct net {
     struct timer tick;
     struct timer pause_end; /* set while a connection is held */
     struct outbuf seen;     /* lines for monitors, since the last turn end */
-    unsigned seen_messages; /* on their way */
+    size_t seen_bytes_out;  /* of lines on their way to other shards */
     uint64_t next_second_ns;
     bool stopping;
     struct net_stats stats;
@@ -230,6 +232,8 @@ void input_go_on(struct conn *c) ON_SHARD;
 void input_drop(struct conn *c);
 size_t input_bytes(const struct conn *c);
 bool parser_grow(struct resp_parser *p, uint32_t need);
+/* input_trim: gives back the room for arguments of the shard's parser, between two commands. */
+void input_trim(struct net *n);
 void inbuf_release(struct inbuf *in);
 
 /* --- batch.c --- */
@@ -286,6 +290,8 @@ void monitor_show(struct net *n, const struct conn *from, const struct op *op,
 /* monitor_send: to the shards that have monitors; at the end of a turn. */
 void monitor_send(struct net *n) ON_SHARD;
 void monitor_stop(struct conn *c) ON_SHARD;
+/* monitor_trim: gives back what is kept for lines when nobody watches. */
+void monitor_trim(struct net *n) ON_SHARD;
 void monitor_register(void);
 
 /* --- pause.c --- */

@@ -50,10 +50,7 @@ void pause_start(struct net *n) {
 
 void pause_hold(struct conn *c) {
     struct net *n = c->net;
-    if (!c->paused) {
-        c->paused = true;
-        stream_pause(n->shard->loop, &c->stream);
-    }
+    c->paused = true; /* what comes is kept and not parsed, so that the peer's end is seen */
     list_del(&c->held);
     list_add_tail(&n->held, &c->held);
     int64_t left_ms = n->instance->pause_until_ms - n->shard->wall_ms;

@@ -268,3 +268,14 @@ def test_redis_reads_what_we_rewrite():
     with Server("redis", config_text="\n".join(lines) + "\n") as r, r.connect() as c:
         c.ok("AUTH", b"a \"b\\\x01")
         assert {n: get(c, n) for n in wanted} == wanted
+
+
+@pytest.mark.parametrize("value", ["0", "1", "7", "500", "501", "100000", "2147483647"])
+def test_hz_is_clamped(anax, redis, value):
+    got = []
+    for server in (anax, redis):
+        with server.connect() as c:
+            c.ok("CONFIG", "SET", "hz", value)
+            got.append(c.cmd("CONFIG", "GET", "hz"))
+            c.ok("CONFIG", "SET", "hz", "10")
+    assert got[0] == got[1]

@@ -90,7 +90,7 @@ OURS = {
     "server": {"server_name", "anax_version", "listener0", "shards"},
     "memory": {"used_memory_peak_time"},
     "stats": {"client_query_buffer_limit_disconnections", "client_output_buffer_limit_disconnections",
-              "protocol_errors", "shard_turns", "shard_messages", "shard_borrows", "shard_doorbells"},
+              "protocol_errors", "monitor_lines_lost", "shard_turns", "shard_messages", "shard_borrows", "shard_doorbells"},
 }
 SECTIONS_DEFAULT = ["Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Modules",
                     "Errorstats", "Cluster", "Keyspace", "Keysizes"]

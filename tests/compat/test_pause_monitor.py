@@ -266,3 +266,38 @@ def test_monitor_over_a_unix_socket(tmp_path):
         c.cmd("ECHO", "hello")
         line = m.read().value
         assert re.match(rb'^\d+\.\d+ \[0 unix:%s\] "ECHO" "hello"$' % path.encode(), line), line
+
+
+def test_held_client_that_leaves_writes_nothing(anax):
+    with anax.connect() as boss:
+        boss.ok("CLIENT", "PAUSE", 100000, "WRITE")
+        for i in range(40):
+            c = anax.connect()
+            c.send(encode(["SET", "q%d" % i, "1"]))
+            assert int(boss.info("clients")["blocked_clients"]) <= 1
+            c.close() if i % 2 else c.reset()
+            wait_until(lambda: int(boss.info("clients")["connected_clients"]) == 1, "it is gone")
+        stays = anax.connect()
+        stays.send(encode(["SET", "stays", "1"]))
+        wait_until(lambda: int(boss.info("clients")["blocked_clients"]) == 1, "one waits")
+        assert b" flags=b " in boss.cmd("CLIENT", "LIST")
+        boss.ok("CLIENT", "UNPAUSE")
+        assert stays.read().value == b"OK"
+        assert boss.cmd("DBSIZE") == 1
+        stays.close()
+
+
+def test_no_touch_and_touch(shards):
+    """NO-TOUCH holds wherever the key lies; TOUCH touches all the same."""
+    with Server("anax", shards=shards) as server, server.connect() as c:
+        keys = ["k%d" % i for i in range(20)]
+        for k in keys:
+            c.ok("SET", k, "v")
+        c.ok("CLIENT", "NO-TOUCH", "ON")
+        wait_until(lambda: all(c.cmd("OBJECT", "IDLETIME", k) >= 2 for k in keys), "idle for two seconds")
+        for k in keys:
+            assert c.cmd("GET", k) == b"v"
+            assert c.cmd("OBJECT", "IDLETIME", k) >= 2
+        for k in keys:
+            assert c.cmd("TOUCH", k) == 1
+            assert c.cmd("OBJECT", "IDLETIME", k) <= 1
