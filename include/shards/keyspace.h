@@ -160,8 +160,8 @@ struct mem *keyspace_mem(struct keyspace *k);
 struct entry *keyspace_find(struct keyspace *k, unsigned db, struct span key, uint64_t hash,
                             int64_t now_ms) ON_SHARD;
 enum { EXPIRE_TICK_MS = 256 };
-/* keyspace_flush: empties a database at once; the memory is freed by keyspace_free_some. Returns
- * how many keys there were. */
+/* keyspace_flush: empties a database at once, whose table goes; the memory is freed by
+ * keyspace_free_some. Returns how many keys there were. */
 uint64_t keyspace_flush(struct keyspace *k, unsigned db) ON_SHARD;
 /* keyspace_expire_some, keyspace_free_some: a slice of the work that is due, about `entries`
  * entries (one group of buckets or one chain more); true when more is left. Keys are

@@ -115,23 +115,20 @@ struct entry *keyspace_find(struct keyspace *k, unsigned db, struct span key, ui
 
 uint64_t keyspace_flush(struct keyspace *k, unsigned db) {
     struct table *t = k->tables[db];
-    if (t == NULL || t->count == 0)
+    if (t == NULL)
         return 0;
     uint64_t count = t->count;
-    struct table *fresh = table_create(k->mem);
-    struct dead_table *grave = fresh ? mem_alloc(k->mem, sizeof *grave) : NULL;
+    struct dead_table *grave = count != 0 ? mem_alloc(k->mem, sizeof *grave) : NULL;
+    k->tables[db] = NULL;
     if (grave == NULL) {
-        /* No room to put it off: free it here. */
-        if (fresh != NULL)
-            table_release(fresh);
+        /* Nothing to put off, or no room to: free it here. */
         while (table_drain(t, UINT32_MAX)) {
         }
-        resize_end(t);
+        table_release(t);
         return count;
     }
     *grave = (struct dead_table){t, k->graves};
     k->graves = grave;
-    k->tables[db] = fresh;
     k->stats.pending_free += count;
     return count;
 }
