@@ -390,6 +390,16 @@ class Server:
             info = c.info()
             return Held(len(self.descriptors()), int(info["connected_clients"]), int(info["used_memory"]))
 
+    def held_alone(self):
+        """held() when nobody else is connected any more: who asked before may not have left yet."""
+        deadline = time.monotonic() + DEADLINE_S
+        now = self.held()
+        while now.clients != 1:
+            assert time.monotonic() < deadline, "still connected: %s" % (now,)
+            time.sleep(0.02)
+            now = self.held()
+        return now
+
     def settled(self):
         """held() after a silence: buffers that nobody needed for a second or two are given back in it."""
         time.sleep(SILENCE_S)

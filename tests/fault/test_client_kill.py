@@ -13,26 +13,13 @@ SLACK_BYTES = 1 << 20
 GONE = (Closed, ConnectionResetError, BrokenPipeError)
 
 
-def alone(server):
-    """What the server holds when nobody but the asking connection is there."""
-    held = None
-
-    def nobody_else():
-        nonlocal held
-        held = server.held()
-        return held.clients == 1
-
-    wait_until(nobody_else, "nobody is left")
-    return held
-
-
 @pytest.fixture(scope="module", params=[(1, "uring"), (2, "epoll"), (3, "uring"), (8, "epoll")],
                 ids=lambda p: "%d-%s" % p)
 def server(request):
     """What all the tests together took comes back: memory takes two seconds for that."""
     shards, io = request.param
     with Server("anax", shards=shards, io=io, options={"client-output-buffer-limit": "normal 0 0 0"}) as s:
-        before = alone(s)
+        before = s.held_alone()
         yield s
         s.returns_to(before, SLACK_BYTES)
 
@@ -40,7 +27,7 @@ def server(request):
 @pytest.fixture
 def anax(server):
     """Around every fault: an honest client is served all the time, and no connection is left behind."""
-    before = alone(server)
+    before = server.held_alone()
     with Prober(server) as prober:
         prober.goes_on(5)
         yield server
@@ -48,7 +35,7 @@ def anax(server):
     assert server.alive(), server.log()
     server.cmd("FLUSHALL")
     assert server.cmd("DBSIZE") == 0
-    assert alone(server)[:2] == before[:2]
+    assert server.held_alone()[:2] == before[:2]
 
 
 def victim(server, **kw):
@@ -244,7 +231,7 @@ def test_everybody_kills_everybody(anax):
 
 def test_killing_all_including_oneself(server):
     """Not beside an honest client: it would die too."""
-    before = alone(server)
+    before = server.held_alone()
     conns = [victim(server) for _ in range(20)]
     conns[7].send(encode(["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no"]) + encode(["SET", "after", "x"]))
     assert conns[7].until_closed() == b":20\r\n"
@@ -252,4 +239,4 @@ def test_killing_all_including_oneself(server):
         assert c is conns[7] or c.until_closed() == b""
         c.close()
     assert server.cmd("EXISTS", "after") == 0
-    assert alone(server)[:2] == before[:2]
+    assert server.held_alone()[:2] == before[:2]
