@@ -219,7 +219,7 @@ void net_tick_set(struct net *n, uint64_t due_ns) {
 
 /* net_trim: gives back the spares that nobody needed since the last time; when there is next to no traffic
  * their pages too. */
-static void net_trim(struct net *n) {
+static ON_SHARD void net_trim(struct net *n) {
     enum { QUIET_COMMANDS = 100 };
     bool any = n->spare_batch_least + n->spare_least != 0;
     bool quiet = n->stats.commands - n->commands_then < QUIET_COMMANDS;
