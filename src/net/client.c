@@ -309,6 +309,8 @@ NET_METRIC(query_limit)
 NET_METRIC(output_limit)
 NET_METRIC(bytes_in)
 NET_METRIC(bytes_out)
+NET_METRIC(reads)
+NET_METRIC(writes)
 NET_METRIC(monitor_lost)
 
 static int64_t read_held(struct shard *s) {
@@ -330,6 +332,8 @@ static const struct metric metrics[] = {
     {"stats", "total_commands_processed", read_commands},
     {"stats", "total_net_input_bytes", read_bytes_in},
     {"stats", "total_net_output_bytes", read_bytes_out},
+    {"stats", "total_reads_processed", read_reads},
+    {"stats", "total_writes_processed", read_writes},
     {"stats", "monitor_lines_lost", read_monitor_lost},
     {"stats", "rejected_connections", read_rejected},
     {"stats", "client_query_buffer_limit_disconnections", read_query_limit},

@@ -481,6 +481,7 @@ static ON_SHARD void parse_in_place(struct conn *c, struct io_buf *buf) {
 void input_data(struct conn *c, struct io_buf *buf) {
     struct net *n = c->net;
     n->stats.bytes_in += buf->len;
+    n->stats.reads++;
     c->bytes_in += buf->len;
     c->active_ns = loop_now_ns(n->shard->loop);
     if (c->closing || c->broken)
@@ -496,6 +497,7 @@ void input_direct(struct conn *c, size_t n) {
     enum { CRLF = 2 };
     struct partial *pt = c->partial;
     c->net->stats.bytes_in += n;
+    c->net->stats.reads++;
     c->bytes_in += n;
     c->active_ns = loop_now_ns(c->net->shard->loop);
     if (pt == NULL || c->closing || c->broken)

@@ -178,7 +178,7 @@ struct adopted {
 
 struct net_stats {
     uint64_t connections, rejected, commands, protocol_errors, query_limit, output_limit;
-    uint64_t bytes_in, bytes_out, monitor_lost;
+    uint64_t bytes_in, bytes_out, reads, writes, monitor_lost;
 };
 
 struct net {

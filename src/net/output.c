@@ -160,6 +160,7 @@ void output_flush(struct conn *c) {
         size_t total;
         int count = fill(c, iov, &total);
         ssize_t took = stream_send(n->shard->loop, &c->stream, iov, count);
+        n->stats.writes++;
         if (took < 0) {
             conn_break(c);
             return;

@@ -159,8 +159,8 @@ def test_memtier(anax, name, tmp_path):
                10000, "--json-out-file", result, *MEMTIER_LOADS[name])
     low = out.lower()
     assert "error" not in low and "connection" not in low.replace("connections", ""), out[-3000:]
-    totals = json.loads(result.read_text())["ALL STATS"]["Totals"]
-    assert totals["Ops/sec"] > 0
+    stats = json.loads(result.read_text())["ALL STATS"]
+    assert stats["Sets"]["Count"] + stats["Gets"]["Count"] > 0  # its Ops/sec is 0 when a run takes less than a second
 
 
 def test_memtier_data_verification(anax, tmp_path):

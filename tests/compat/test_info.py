@@ -78,7 +78,6 @@ ABSENT = {
         "tracking_total_keys": NOT_HERE + "tracking", "tracking_total_items": NOT_HERE + "tracking",
         "tracking_total_prefixes": NOT_HERE + "tracking", "unexpected_error_replies": NOT_HERE + "replication",
         "dump_payload_sanitizations": NOT_HERE + "RESTORE",
-        "total_reads_processed": "receiving is not a read each", "total_writes_processed": "not counted",
         "io_threaded_reads_processed": NOT_HERE + "I/O threads",
         "io_threaded_writes_processed": NOT_HERE + "I/O threads",
         "reply_buffer_shrinks": "replies are kept otherwise", "reply_buffer_expands": "replies are kept otherwise",
