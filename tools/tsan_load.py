@@ -38,6 +38,7 @@ def watcher(server, stop):
     try:
         while time.monotonic() < stop:
             with server.connect() as c:
+                c.sock.settimeout(RUN_S)  # the load may be over
                 c.ok("MONITOR")
                 for _ in range(500):
                     c.read()
