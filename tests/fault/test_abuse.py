@@ -230,7 +230,7 @@ def test_maxclients_is_exact(shards, io):
 def test_many_clients_one_byte_at_a_time(victim):
     """300 clients, each byte in a packet of its own, all of them in the middle of a command nearly always."""
     server, honest = victim
-    conns = [server.connect() for _ in range(300 // SCALE)]
+    conns = [Client(server.address) for _ in range(300 // SCALE)]
     requests = [encode(["SET", "slow%d" % i, "v%d" % i]) + b"GET slow%d\r\n" % i + encode(["PING"])
                 for i in range(len(conns))]
     used = server.used_memory()
