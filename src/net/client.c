@@ -239,6 +239,14 @@ static void client_no_evict_run(struct ctx *c) {
     on_off_run(c, &c->session->no_evict);
 }
 
+/* client_import_source_run: there is no import mode to be a source in; being none is what a client is. */
+static void client_import_source_run(struct ctx *c) {
+    if (span_is(c->argv[2], "off"))
+        reply_ok(&c->reply);
+    else
+        reply_error(&c->reply, "ERR Server is not in import mode");
+}
+
 static void client_no_touch_run(struct ctx *c) {
     on_off_run(c, &c->session->no_touch);
 }
@@ -290,6 +298,10 @@ static const struct command rows[] = {
     {"CLIENT|NO-TOUCH", client_no_touch_run, 3, NO_KEYS, FLAGS_CONNECTION,
      ACL_SLOW | ACL_CONNECTION, GROUP, "7.2.0", "O(1)",
      "Makes the connection's commands leave access times as they are.",
+     .syntax = "enabled(ON|OFF)"},
+    {"CLIENT|IMPORT-SOURCE", client_import_source_run, 3, NO_KEYS, FLAGS_CONNECTION,
+     ACL_SLOW | ACL_CONNECTION, GROUP, "8.1.0", "O(1)",
+     "Marks the connection as one that imports keys, which need not be alive.",
      .syntax = "enabled(ON|OFF)"},
     {"CLIENT|HELP", command_help_run, 2, NO_KEYS, CMD_LOADING | CMD_STALE,
      ACL_SLOW | ACL_CONNECTION, GROUP, "5.0.0", "O(1)", "Lists the subcommands."},

@@ -782,3 +782,11 @@ def test_protected_mode():
             assert from_elsewhere(server).startswith(b"-DENIED ")
             assert int(c.info("stats")["rejected_connections"]) == before + 3
             assert c.cmd("PING") == b"PONG"
+
+
+def test_import_source(anax2):
+    """Valkey's; there is no import mode here, so nobody can be its source."""
+    with anax2.connect() as c:
+        assert c.cmd("CLIENT", "IMPORT-SOURCE", "ON") == b"ERR Server is not in import mode"
+        c.ok("CLIENT", "IMPORT-SOURCE", "OFF")
+        assert b"wrong number of arguments" in c.cmd("CLIENT", "IMPORT-SOURCE")
