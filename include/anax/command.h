@@ -167,6 +167,8 @@ void command_reply_arity(struct reply *r, const struct command *cmd);
 /* command_container_run: of a container called without one of its subcommands, which are rows of their own.
  */
 void command_container_run(struct ctx *c);
+/* command_ok_gather: OK, when every shard has done its part without anything to tell. */
+void command_ok_gather(struct ctx *c, struct outbuf *const *parts, unsigned n);
 /* What clients look at to know which commands to expect: a version of Redis. */
 #define COMMAND_COMPATIBLE_VERSION "8.0.0"
 

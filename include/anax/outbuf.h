@@ -16,7 +16,7 @@
 #include "shards/blob.h"
 #include "shards/span.h"
 
-enum { OUTBUF_REF_MIN = 16 * 1024 };
+enum { OUTBUF_REF_MIN = 16 * 1024, OUTBUF_PRINT_MAX = 2047 };
 
 struct outref {
     size_t at; /* bytes of buf that come before it */
@@ -60,6 +60,8 @@ static inline void outbuf_add(struct outbuf *o, const char *p, size_t n) {
     }
 }
 
+/* outbuf_printf: text of at most OUTBUF_PRINT_MAX bytes. */
+void outbuf_printf(struct outbuf *o, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* outbuf_bytes: what it holds of its account. */
 size_t outbuf_bytes(const struct outbuf *o);
 /* outbuf_ref: splices in part of a blob, which it pins. */

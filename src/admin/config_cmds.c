@@ -105,12 +105,6 @@ static ON_SHARD void config_set_each(struct ctx *c) {
     config_changed(config);
 }
 
-static void reply_done(struct ctx *c, struct outbuf *const *parts, unsigned n) {
-    (void)parts;
-    (void)n;
-    reply_ok(&c->reply);
-}
-
 /* --- REWRITE, RESETSTAT --- */
 
 /* config_rewrite_run: the shard waits for the disk, for a file of some kilobytes and about as often as
@@ -145,7 +139,7 @@ static const struct command rows[] = {
     {"CONFIG|RESETSTAT", NULL, 2, NO_KEYS, FLAGS | CMD_FANOUT, ACL, GROUP, "2.0.0", "O(1)",
      "Starts the statistics of INFO again.",
      .tips = "request_policy:all_nodes response_policy:all_succeeded",
-     .each = config_resetstat_each, .gather = reply_done},
+     .each = config_resetstat_each, .gather = command_ok_gather},
     {"CONFIG|REWRITE", config_rewrite_run, 2, NO_KEYS, FLAGS | CMD_HOME, ACL, GROUP, "2.8.0",
      "O(1)", "Writes the parameters to the configuration file.",
      .tips = "request_policy:all_nodes response_policy:all_succeeded"},
@@ -153,7 +147,7 @@ static const struct command rows[] = {
      "O(N) where N is the number of parameters given", "Changes parameters while the server runs.",
      .tips = "request_policy:all_nodes response_policy:all_succeeded",
      .syntax = "data(parameter value)...", .check = config_set_check, .each = config_set_each,
-     .gather = reply_done},
+     .gather = command_ok_gather},
 };
 
 void config_cmds_register(void) {

@@ -23,12 +23,6 @@ static bool allowed(struct ctx *c) {
     return false;
 }
 
-static void ok_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) {
-    (void)parts;
-    (void)n;
-    reply_ok(&c->reply);
-}
-
 /* --- SLEEP --- */
 
 static double read_seconds(struct span s) {
@@ -298,10 +292,11 @@ static const struct command rows[] = {
      "Ends the server by writing to an address where nothing is.", .check = allowed},
     {"DEBUG|SET-ACTIVE-EXPIRE", NULL, 3, NO_KEYS, FLAGS | CMD_FANOUT, 0, GROUP, SINCE, "O(1)",
      "With 0 keys expire only when they are looked at, with 1 again by themselves.",
-     .check = allowed, .each = set_active_expire_each, .gather = ok_gather, .syntax = "on:integer"},
+     .check = allowed, .each = set_active_expire_each, .gather = command_ok_gather,
+     .syntax = "on:integer"},
     {"DEBUG|SLEEP", NULL, 3, NO_KEYS, FLAGS | CMD_FANOUT, 0, GROUP, SINCE, "O(1)",
-     "Stops all shards for this time.", .check = allowed, .each = sleep_each, .gather = ok_gather,
-     .syntax = "seconds:double"},
+     "Stops all shards for this time.", .check = allowed, .each = sleep_each,
+     .gather = command_ok_gather, .syntax = "seconds:double"},
     {"DEBUG|STRINGMATCH-LEN", stringmatch_len_run, 4, NO_KEYS, FLAGS, 0, GROUP, SINCE,
      "O(N*M) in both lengths", "Tells whether a pattern matches a text of so many a's.",
      .check = allowed, .syntax = "length:integer pattern"},

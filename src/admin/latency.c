@@ -6,22 +6,10 @@
 #include "admin_impl.h"
 #include "anax/instance.h"
 #include "shards/assert.h"
-#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
 enum { LINE_BYTES_MAX = 512 };
-
-static void print(struct outbuf *out, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void print(struct outbuf *out, const char *fmt, ...) {
-    char line[LINE_BYTES_MAX];
-    va_list args;
-    va_start(args, fmt);
-    int n = vsnprintf(line, sizeof line, fmt, args);
-    va_end(args);
-    ASSERT(n >= 0 && n < (int)sizeof line);
-    outbuf_add(out, line, (size_t)n);
-}
 
 static bool find_event(struct span name, enum latency_event *event) {
     for (unsigned i = 0; i < LATENCY_EVENTS; i++) {
@@ -239,15 +227,15 @@ static void graph_ages(const struct graph *g, struct outbuf *out) {
             more |= row < len;
         }
         if (more)
-            print(out, "%.*s\n", (int)g->count, line);
+            outbuf_printf(out, "%.*s\n", (int)g->count, line);
     }
 }
 
 static void graph_draw(const struct graph *g, struct outbuf *out) {
     for (unsigned row = GRAPH_ROWS; row-- > 0;) {
         for (unsigned i = 0; i < g->count; i++)
-            print(out, "%c", graph_mark(g, g->samples[i].ms, row));
-        print(out, "\n");
+            outbuf_printf(out, "%c", graph_mark(g, g->samples[i].ms, row));
+        outbuf_printf(out, "\n");
     }
     graph_ages(g, out);
 }
@@ -276,11 +264,11 @@ static void graph_gather(struct ctx *c, struct outbuf *const *parts, unsigned n)
         .samples = m.samples + m.count - shown, .count = shown, .now_s = c->now_ms / 1000};
     graph_range(&g);
     outbuf_init(&text, &c->shard->mem);
-    print(&text, "%s - high %u ms, low %u ms (all time high %u ms)\n", latency_event_names[event],
-          g.high, g.low, m.max_ms);
+    outbuf_printf(&text, "%s - high %u ms, low %u ms (all time high %u ms)\n",
+                  latency_event_names[event], g.high, g.low, m.max_ms);
     for (unsigned i = 0; i < GRAPH_COLUMNS; i++)
-        print(&text, "-");
-    print(&text, "\n");
+        outbuf_printf(&text, "-");
+    outbuf_printf(&text, "\n");
     graph_draw(&g, &text);
     reply_text(c, &text);
 }
@@ -311,7 +299,7 @@ static void print_event(struct report *r, enum latency_event event, const struct
         deviation +=
             m->samples[i].ms > average ? m->samples[i].ms - average : average - m->samples[i].ms;
     int64_t watched_s = r->now_s - m->samples[0].wall_s;
-    print(
+    outbuf_printf(
         &r->text,
         "- %s: %u spikes (average %lu ms, mean deviation %lu ms, period %.2f s), worst %u ms, all "
         "time high %u ms\n",
@@ -325,68 +313,76 @@ static void advise_command(struct report *r, const struct merged *m) {
     if (from_us == 0 || from_us > worst_us)
         from_us = worst_us;
     if (r->config->slow_us < 0)
-        print(&r->text,
-              "- command: the slow log is off; CONFIG SET slowlog-log-slower-than %ld will show "
-              "which "
-              "commands these are.\n",
-              (long)from_us);
+        outbuf_printf(
+            &r->text,
+            "- command: the slow log is off; CONFIG SET slowlog-log-slower-than %ld will show "
+            "which "
+            "commands these are.\n",
+            (long)from_us);
     else if (r->config->slow_us > worst_us)
-        print(&r->text,
-              "- command: the slow log has none of these, since slowlog-log-slower-than is %ld; "
-              "CONFIG "
-              "SET slowlog-log-slower-than %ld will show them.\n",
-              (long)r->config->slow_us, (long)from_us);
+        outbuf_printf(
+            &r->text,
+            "- command: the slow log has none of these, since slowlog-log-slower-than is %ld; "
+            "CONFIG "
+            "SET slowlog-log-slower-than %ld will show them.\n",
+            (long)r->config->slow_us, (long)from_us);
     else
-        print(&r->text, "- command: SLOWLOG GET shows which commands these are.\n");
-    print(&r->text, "- command: what goes through all keys or large values takes its time: SCAN in "
-                    "place of KEYS, FLUSHALL without SYNC, smaller values.\n");
+        outbuf_printf(&r->text, "- command: SLOWLOG GET shows which commands these are.\n");
+    outbuf_printf(&r->text,
+                  "- command: what goes through all keys or large values takes its time: SCAN in "
+                  "place of KEYS, FLUSHALL without SYNC, smaller values.\n");
 }
 
 static void advise_fast_command(struct report *r, const struct merged *m) {
     (void)m;
-    print(&r->text, "- fast-command: these commands are always short, so the machine was busy with "
-                    "something else: other processes on the same cores, a container's CPU limit "
-                    "(nr_throttled in cpu.stat), swapping (si and so of vmstat).\n");
+    outbuf_printf(&r->text,
+                  "- fast-command: these commands are always short, so the machine was busy with "
+                  "something else: other processes on the same cores, a container's CPU limit "
+                  "(nr_throttled in cpu.stat), swapping (si and so of vmstat).\n");
     if (r->cores > 0 && r->shards > (unsigned long)r->cores)
-        print(&r->text,
-              "- fast-command: %u shards take turns on %ld cores; start with --shards %ld.\n",
-              r->shards, r->cores, r->cores);
+        outbuf_printf(
+            &r->text,
+            "- fast-command: %u shards take turns on %ld cores; start with --shards %ld.\n",
+            r->shards, r->cores, r->cores);
 }
 
 static void advise_expire_cycle(struct report *r, const struct merged *m) {
     (void)m;
-    print(&r->text,
-          "- expire-cycle: many keys expire at the same time; a random part in their times "
-          "spreads the work.\n");
+    outbuf_printf(&r->text,
+                  "- expire-cycle: many keys expire at the same time; a random part in their times "
+                  "spreads the work.\n");
     if (r->config->active_expire_effort > 1)
-        print(&r->text, "- expire-cycle: active-expire-effort is %ld; 1 does less of it at once.\n",
-              (long)r->config->active_expire_effort);
+        outbuf_printf(&r->text,
+                      "- expire-cycle: active-expire-effort is %ld; 1 does less of it at once.\n",
+                      (long)r->config->active_expire_effort);
 }
 
 static void advise_lazyfree(struct report *r, const struct merged *m) {
     (void)m;
-    print(&r->text, "- lazyfree: freeing what was flushed takes long for the memory it gives back; "
-                    "large values can be deleted one by one instead.\n");
+    outbuf_printf(&r->text,
+                  "- lazyfree: freeing what was flushed takes long for the memory it gives back; "
+                  "large values can be deleted one by one instead.\n");
 }
 
 static void advise_table_growth(struct report *r, const struct merged *m) {
     (void)m;
-    print(&r->text,
-          "- table-growth: a step of growth is short unless the system is slow to give memory: "
-          "look for swapping and for memory limits that are close.\n");
+    outbuf_printf(
+        &r->text,
+        "- table-growth: a step of growth is short unless the system is slow to give memory: "
+        "look for swapping and for memory limits that are close.\n");
     if (!r->config->disable_thp)
-        print(&r->text, "- table-growth: huge pages are cleared when they are first used; "
-                        "disable-thp yes does without them.\n");
+        outbuf_printf(&r->text, "- table-growth: huge pages are cleared when they are first used; "
+                                "disable-thp yes does without them.\n");
 }
 
 static void advise_loop_turn(struct report *r, const struct merged *m) {
     (void)m;
-    print(&r->text,
-          "- loop-turn: a shard had this much to do before it looked at its sockets again; "
-          "shorter pipelines and smaller replies help.\n");
+    outbuf_printf(&r->text,
+                  "- loop-turn: a shard had this much to do before it looked at its sockets again; "
+                  "shorter pipelines and smaller replies help.\n");
     if (r->cores > 0 && r->shards < (unsigned long)r->cores)
-        print(&r->text, "- loop-turn: %u of %ld cores are used; --shards %ld uses all.\n",
-              r->shards, r->cores, r->cores);
+        outbuf_printf(&r->text, "- loop-turn: %u of %ld cores are used; --shards %ld uses all.\n",
+                      r->shards, r->cores, r->cores);
 }
 
 static void (*const advise[LATENCY_EVENTS])(struct report *r, const struct merged *m) = {
@@ -397,14 +393,15 @@ static void (*const advise[LATENCY_EVENTS])(struct report *r, const struct merge
 
 static void print_nothing(struct report *r) {
     if (r->config->latency_ms == 0)
-        print(&r->text,
-              "Latency is not watched. CONFIG SET latency-monitor-threshold <milliseconds> "
-              "begins to note what takes as long or longer; 100 is a good start.\n");
+        outbuf_printf(&r->text,
+                      "Latency is not watched. CONFIG SET latency-monitor-threshold <milliseconds> "
+                      "begins to note what takes as long or longer; 100 is a good start.\n");
     else
-        print(&r->text,
-              "Nothing has taken %ld ms or longer. CONFIG SET latency-monitor-threshold with a "
-              "lower number shows more.\n",
-              (long)r->config->latency_ms);
+        outbuf_printf(
+            &r->text,
+            "Nothing has taken %ld ms or longer. CONFIG SET latency-monitor-threshold with a "
+            "lower number shows more.\n",
+            (long)r->config->latency_ms);
 }
 
 static void doctor_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) {
@@ -418,13 +415,13 @@ static void doctor_gather(struct ctx *c, struct outbuf *const *parts, unsigned n
     for (unsigned i = 0; i < LATENCY_EVENTS; i++) {
         merge(parts, n, (enum latency_event)i, &all[i]);
         if (all[i].count != 0 && !any)
-            print(&r.text, "These took long:\n\n");
+            outbuf_printf(&r.text, "These took long:\n\n");
         any |= all[i].count != 0;
         if (all[i].count != 0)
             print_event(&r, (enum latency_event)i, &all[i]);
     }
     if (any)
-        print(&r.text, "\nWhat can be done:\n\n");
+        outbuf_printf(&r.text, "\nWhat can be done:\n\n");
     else
         print_nothing(&r);
     for (unsigned i = 0; i < LATENCY_EVENTS; i++)

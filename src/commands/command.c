@@ -245,6 +245,12 @@ void command_reply_unknown_sub(struct reply *r, const struct command *container,
                  sub.ptr, container->name);
 }
 
+void command_ok_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) {
+    (void)parts;
+    (void)n;
+    reply_ok(&c->reply);
+}
+
 void command_container_run(struct ctx *c) {
     command_reply_arity(&c->reply, c->cmd);
 }

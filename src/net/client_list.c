@@ -1,7 +1,6 @@
 /* client_list.c: CLIENT LIST, INFO, KILL and UNBLOCK: connections looked at from other connections. */
 #include "anax/words.h"
 #include "client_impl.h"
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -87,20 +86,9 @@ static size_t total_bytes(const struct conn *c, const struct input_use *in) {
            text_bytes(s->name) + text_bytes(s->lib_name) + text_bytes(s->lib_ver);
 }
 
-static void print(struct outbuf *out, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void print(struct outbuf *out, const char *fmt, ...) {
-    char line[LINE_BYTES_MAX];
-    va_list args;
-    va_start(args, fmt);
-    int n = vsnprintf(line, sizeof line, fmt, args);
-    va_end(args);
-    ASSERT(n >= 0 && n < (int)sizeof line);
-    outbuf_add(out, line, (size_t)n);
-}
-
 /* add_text: what a client named, as long as it likes. */
 static void add_text(struct outbuf *out, const char *field, const char *text) {
-    print(out, " %s=", field);
+    outbuf_printf(out, " %s=", field);
     if (text != NULL)
         outbuf_add(out, text, strlen(text));
 }
@@ -117,21 +105,22 @@ void client_describe(const struct conn *c, struct outbuf *out) {
     client_flags(c, flags);
     if (c->last_cmd != NULL)
         command_name_lower(c->last_cmd, cmd);
-    print(out, "id=%lu addr=%s laddr=%s fd=%d", (unsigned long)s->id, addr, laddr, c->stream.fd);
+    outbuf_printf(out, "id=%lu addr=%s laddr=%s fd=%d", (unsigned long)s->id, addr, laddr,
+                  c->stream.fd);
     add_text(out, "name", s->name);
-    print(out, " age=%ld idle=%ld flags=%s db=%u sub=0 psub=0 ssub=0 multi=-1 watch=0",
-          (long)client_age_s(c), (long)client_idle_s(c), flags, s->db);
-    print(out, " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=0 rbs=%zu rbp=%zu", in.waiting,
-          in.unused, in.args, c->out.held, c->out.held);
-    print(out, " obl=%zu oll=%u omem=%zu tot-mem=%zu", c->out.len - c->out_sent,
-          c->out.ref_count - c->refs_sent, output_bytes(c), total_bytes(c, &in));
-    print(out, " events=%s%s cmd=%s user=default redir=-1 resp=%u", c->paused ? "" : "r",
-          c->want_write ? "w" : "", cmd, s->proto);
+    outbuf_printf(out, " age=%ld idle=%ld flags=%s db=%u sub=0 psub=0 ssub=0 multi=-1 watch=0",
+                  (long)client_age_s(c), (long)client_idle_s(c), flags, s->db);
+    outbuf_printf(out, " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=0 rbs=%zu rbp=%zu",
+                  in.waiting, in.unused, in.args, c->out.held, c->out.held);
+    outbuf_printf(out, " obl=%zu oll=%u omem=%zu tot-mem=%zu", c->out.len - c->out_sent,
+                  c->out.ref_count - c->refs_sent, output_bytes(c), total_bytes(c, &in));
+    outbuf_printf(out, " events=%s%s cmd=%s user=default redir=-1 resp=%u", c->paused ? "" : "r",
+                  c->want_write ? "w" : "", cmd, s->proto);
     add_text(out, "lib-name", s->lib_name);
     add_text(out, "lib-ver", s->lib_ver);
-    print(out, " io-thread=%u tot-net-in=%lu tot-net-out=%lu tot-cmds=%lu capa=%s\n",
-          c->net->shard->id, (unsigned long)c->bytes_in, (unsigned long)c->bytes_out,
-          (unsigned long)c->commands, client_capa(c));
+    outbuf_printf(out, " io-thread=%u tot-net-in=%lu tot-net-out=%lu tot-cmds=%lu capa=%s\n",
+                  c->net->shard->id, (unsigned long)c->bytes_in, (unsigned long)c->bytes_out,
+                  (unsigned long)c->commands, client_capa(c));
 }
 
 static void client_info_run(struct ctx *c) {

@@ -119,12 +119,6 @@ static ON_SHARD void unpause_each(struct ctx *c) {
     release_all(in->net);
 }
 
-static void unpause_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) {
-    (void)parts;
-    (void)n;
-    reply_ok(&c->reply);
-}
-
 /* --- REPLY --- */
 
 static void client_reply_run(struct ctx *c) {
@@ -147,7 +141,7 @@ static const struct command rows[] = {
      .each = pause_each, .gather = pause_gather, .syntax = "timeout:integer [mode(WRITE|ALL)]"},
     {"CLIENT|UNPAUSE", NULL, 2, NO_KEYS, FLAGS | CMD_FANOUT, ACL, GROUP, "6.2.0",
      "O(N) where N is the number of connections that wait", "Ends the wait of CLIENT PAUSE.",
-     .each = unpause_each, .gather = unpause_gather},
+     .each = unpause_each, .gather = command_ok_gather},
     {"CLIENT|REPLY", client_reply_run, 3, NO_KEYS,
      CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_HOME | CMD_ALONE, ACL_SLOW | ACL_CONNECTION,
      GROUP, "3.2.0", "O(1)", "Turns replies to the connection on or off, or skips one.",

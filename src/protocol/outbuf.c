@@ -1,5 +1,7 @@
 #include "anax/outbuf.h"
 #include "shards/assert.h"
+#include <stdarg.h>
+#include <stdio.h>
 
 enum { OUTBUF_CAP_MIN = 256, OUTBUF_REFS_MIN = 4 };
 
@@ -101,4 +103,14 @@ char *outbuf_take_back(struct outbuf *o) {
     o->buf = NULL;
     o->cap = o->held = 0;
     return buf;
+}
+
+void outbuf_printf(struct outbuf *o, const char *fmt, ...) {
+    char text[OUTBUF_PRINT_MAX + 1];
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    ASSERT(n >= 0 && n < (int)sizeof text);
+    outbuf_add(o, text, (size_t)n);
 }
