@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { LINE_BYTES_MAX = 512 };
-
 static bool find_event(struct span name, enum latency_event *event) {
     for (unsigned i = 0; i < LATENCY_EVENTS; i++) {
         if (span_is(name, latency_event_names[i])) {

@@ -9,8 +9,6 @@
 #define FLAGS (CMD_NOSCRIPT | CMD_LOADING | CMD_STALE)
 #define ACL   (ACL_ADMIN | ACL_SLOW | ACL_DANGEROUS | ACL_CONNECTION)
 
-enum { LINE_BYTES_MAX = 1024 };
-
 /* --- a connection --- */
 
 void client_laddr(const struct conn *c, char *text, size_t size) {
