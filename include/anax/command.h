@@ -41,7 +41,9 @@ enum command_flags {
     CMD_BIG_LAST = 1 << 19, /* the last argument can be adopted as a blob (ctx->big) */
     CMD_ALONE = 1 << 20,    /* a batch of its own: nothing before or after it shares its fate */
     CMD_CONSTANT = 1 << 21, /* so short that a run of them is timed as one; CMD_FAST implies it */
-    CMD_SYSTEM = 1 << 22    /* not for applications: COMMAND DOCS calls it "syscmd" */
+    CMD_SYSTEM = 1 << 22,   /* not for applications: COMMAND DOCS calls it "syscmd" */
+    CMD_WHOLE = 1 << 23,    /* with CMD_FANOUT: `each` runs on all shards as at one moment */
+    CMD_ACROSS = 1 << 24    /* `across` even when all keys lie on one shard */
 };
 
 enum acl_category {
@@ -68,6 +70,36 @@ struct keys {
 #define NO_KEYS                                                                                    \
     { 0, 0, 0 }
 
+/* What a key holds, as ctx_view tells it. Bytes and object are to be read only, and are good until the command
+ * ends, even when they lie on another shard. */
+struct view {
+    bool exists;
+    struct value value;
+    int64_t expire_ms;
+};
+
+/* A key of a call whose keys lie on several shards. */
+struct key_slot {
+    struct view view;
+    uint64_t hash;
+    uint32_t arg;  /* argv[arg] */
+    uint32_t next; /* the next slot of the same shard; SLOT_END */
+    uint16_t shard;
+    uint32_t refs_end; /* where the reply of `look` or `after` for it ends, by ctx_slot_replied */
+    size_t reply_end;
+    bool failed; /* `look` had no memory */
+    void *kept;  /* what `look` made for `after` */
+};
+enum { SLOT_END = UINT32_MAX };
+
+/* The keys of such a call, in the order of the arguments. */
+struct key_slots {
+    uint32_t count, first_arg, step;
+    bool go; /* by decide or run: `after` is to do its work, not only to drop what `look` kept */
+    struct key_slot *slot;
+    uint32_t *first; /* per shard; SLOT_END: it has none of the keys */
+};
+
 struct command;
 
 struct ctx {
@@ -86,9 +118,38 @@ struct ctx {
     struct session *session; /* only with CMD_HOME, and in check and gather */
     uint64_t client_id;      /* of the connection that sent it, everywhere */
     bool again; /* CMD_FANOUT: gather wants another round of `each` before it replies */
+    struct key_slots *slots; /* keys lie on several shards; NULL: all here */
+    int64_t tally;           /* JOIN_SUM: of what look or after counted; in decide: of all shards */
 };
 
 typedef void command_fn(struct ctx *c);
+
+/* How a call is carried out whose keys lie on several shards. All its keys are locked: exclusively by a row that
+ * writes, but for those that `shared` names. Then, each step on its shards side by side:
+ *
+ *   look    on every shard that has keys of it (ctx_first_slot, ctx_next_slot): reads. It may run more than once,
+ *           and must then forget what it found before.
+ *   decide  at home: false when it has replied and nothing more is to be done but `after` without `go`.
+ *   run     the row's, on the shard of one key, argv[at]; sees the others by ctx_view (needs a `look` that is
+ *           ctx_look_views). Sets slots->go for `after` to do its work.
+ *   after   on every shard that has keys of it: cannot fail. Without slots->go it only drops what look kept.
+ *
+ * Any of them may be missing. What look, or without it after, replied is joined. */
+enum join {
+    JOIN_NONE, /* decide or run replies */
+    JOIN_SUM,  /* the sum of the tallies, as an integer */
+    JOIN_KEYS, /* an array: what was replied for each key (ctx_slot_replied), in their order */
+    JOIN_OK    /* +OK */
+};
+struct across {
+    command_fn *look;
+    bool (*decide)(struct ctx *c);
+    uint32_t at; /* 0: run is for calls on one shard only */
+    command_fn *after;
+    enum join join;
+    uint32_t shared_from,
+        shared_to; /* arguments from..to are only read; to 0: none, UINT32_MAX: to the end */
+};
 
 struct command {
     const char *name; /* upper case; "OBJECT|ENCODING" for a subcommand */
@@ -125,6 +186,8 @@ struct command {
     struct {
         int8_t at, step;
     } numkeys;
+    /* Keys on several shards; NULL: such a call is refused. */
+    const struct across *across;
     uint16_t id;     /* set by registration: its place in statistics */
     uint16_t parent; /* id of the container, for a subcommand */
 };
@@ -188,6 +251,25 @@ extern const char ERR_SYNTAX[], ERR_NOT_INT[], ERR_NOT_FLOAT[], ERR_WRONG_TYPE[]
 struct entry *ctx_find(struct ctx *c, uint32_t i) ON_SHARD;
 /* ctx_find_string: as ctx_find; replies WRONGTYPE and returns false when it is not a string. */
 bool ctx_find_string(struct ctx *c, uint32_t i, struct entry **e) ON_SHARD;
+/* ctx_view: what argv[i], a key of this call, holds, on whichever shard. With all keys here it looks it up and
+ * counts a hit or miss as ctx_find does; else `look` did. ctx_look_views: the `look` that does. */
+void ctx_view(struct ctx *c, uint32_t i, struct view *v) ON_SHARD;
+void ctx_look_views(struct ctx *c) ON_SHARD;
+/* ctx_first_slot, ctx_next_slot: the keys of the call that lie on this shard, in look and after; NULL at the end. */
+static inline struct key_slot *ctx_slot_at(const struct ctx *c, uint32_t i) {
+    return i == SLOT_END ? NULL : &c->slots->slot[i];
+}
+static inline struct key_slot *ctx_first_slot(const struct ctx *c) {
+    return ctx_slot_at(c, c->slots->first[c->shard->id]);
+}
+static inline struct key_slot *ctx_next_slot(const struct ctx *c, const struct key_slot *k) {
+    return ctx_slot_at(c, k->next);
+}
+/* ctx_slot_replied: the reply for this key ends here. */
+void ctx_slot_replied(const struct ctx *c, struct key_slot *k);
+/* ctx_changed: argv[i], a key of this call in database db, holds something else now, or is gone. Called after
+ * every change that a client asked for, on the shard of the key: WATCH hears of it. */
+void ctx_changed(struct ctx *c, uint32_t i) ON_SHARD;
 /* ctx_hash: the hash of argv[i], which is ctx->hash when it is the first key. */
 uint64_t ctx_hash(const struct ctx *c, uint32_t i);
 struct table *ctx_table(struct ctx *c) ON_SHARD;

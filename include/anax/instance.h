@@ -11,6 +11,7 @@
 #include "anax/config.h"
 #include "anax/metrics.h"
 #include "anax/observe.h"
+#include "anax/watch.h"
 
 struct net;
 
@@ -23,6 +24,7 @@ struct instance {
     /* CLIENT PAUSE: until when (Unix ms, 0: not paused) and whether reads wait too. */
     int64_t pause_until_ms;
     bool pause_all;
+    struct watch_table *watches;
     bool expire_off; /* DEBUG SET-ACTIVE-EXPIRE 0 */
     /* The command that runs now, for a crash report: its row, arguments and database; or NULL. */
     const struct ctx *running;

@@ -19,6 +19,7 @@
 #include "shards/keyspace.h"
 #include "shards/loop.h"
 #include "shards/rng.h"
+#include "shards/tx.h"
 #include <stdatomic.h>
 
 enum { SHARDS_MAX = BUS_SHARDS_MAX, SHARD_KICKS_MAX = 4, SHARD_STOP_MS_MAX = 2000 };
@@ -48,6 +49,7 @@ struct shard {
     struct bus *bus;
     struct loop *loop;
     struct keyspace *keyspace;
+    struct tx_shard tx; /* which transactions hold what of it */
     struct mem mem;
     struct rng rng;
     int64_t wall_ms; /* now, read once per turn by whoever holds it */

@@ -56,6 +56,10 @@ void *shards_arg(const struct shards *a) {
     return a->config.arg;
 }
 
+struct tx_shard *tx_of(struct shard *s) {
+    return &s->tx;
+}
+
 void shard_post(struct shard *s, struct bus_msg *m) {
     struct shard_impl *impl = s->impl;
     struct backlog *log = &impl->backlog[m->to];
@@ -286,6 +290,12 @@ static void *thread_main(void *arg) {
     return NULL;
 }
 
+/* post: for transactions, which know a shard only by name. */
+static void post(struct shard *s, struct bus_msg *m) {
+    shard_claim();
+    shard_post(s, m);
+}
+
 static enum err shard_create(struct shards *a, unsigned id, const char **why) {
     struct mem fresh = {0};
     struct shard_impl *impl =
@@ -296,7 +306,9 @@ static enum err shard_create(struct shards *a, unsigned id, const char **why) {
     a->shards[id] = impl;
     *s = (struct shard){.id = (uint16_t)id, .all = a, .bus = a->bus, .mem = fresh, .impl = impl};
     rng_seed(&s->rng, a->config.seed * 0x9e3779b97f4a7c15ULL + id + 1);
-    enum err e = keyspace_create(&s->keyspace, &s->mem, a->config.databases);
+    enum err e = tx_shard_init(&s->tx, s, s->id, &s->mem, post);
+    if (e == OK)
+        e = keyspace_create(&s->keyspace, &s->mem, a->config.databases);
     if (e == OK)
         e = loop_create(&s->loop, a->config.io, &s->mem, why);
     s->now_ns = clock_mono_ns();
@@ -397,6 +409,7 @@ int64_t shards_destroy(struct shards *a) {
             loop_destroy(s->loop);
         if (s->keyspace != NULL)
             keyspace_destroy(s->keyspace);
+        tx_shard_deinit(&s->tx);
         struct mem last = s->mem;
         mem_free(&last, impl, impl_bytes);
         left += last.used_bytes < 0 ? -last.used_bytes : last.used_bytes;

@@ -55,8 +55,6 @@ static const char *const oom_scores[] = {"no", "yes", "relative", "absolute", NU
     { name, &bool_kind, CONFIG_FIXED | (flags), CONFIG_NO_FIELD, initial, 0, 1, NULL }
 #define FIXED_INT(name, initial, low, high, flags)                                                 \
     { name, &int_kind, CONFIG_FIXED | (flags), CONFIG_NO_FIELD, initial, low, high, NULL }
-#define FIXED_TEXT(name, initial, flags)                                                           \
-    { name, &text_kind, CONFIG_FIXED | (flags), CONFIG_NO_FIELD, initial, 0, CONFIG_TEXT_MAX, NULL }
 
 /* Rows of what is for later. */
 enum { LATER = CONFIG_UNUSED | CONFIG_MUTABLE, LATER_AT_START = CONFIG_UNUSED };
@@ -110,7 +108,8 @@ static const struct config_row rows[] = {
          CONFIG_MUTABLE | CONFIG_FIXED),
     INT("hz", hz, "10", 1, 500, CONFIG_MUTABLE | CONFIG_CLAMPED),
     INT("active-expire-effort", active_expire_effort, "1", 1, 10, CONFIG_MUTABLE),
-    FIXED_TEXT("save", "", CONFIG_MUTABLE | CONFIG_MULTI | CONFIG_MAY_LACK_VALUE),
+    {"save", &save_kind, CONFIG_MUTABLE | CONFIG_MULTI | CONFIG_MAY_LACK_VALUE | CONFIG_FIXED,
+     CONFIG_NO_FIELD, "", 0, CONFIG_TEXT_MAX, NULL},
     FIXED_BOOL("appendonly", "no", CONFIG_MUTABLE),
     TEXT("requirepass", requirepass, "", CONFIG_MUTABLE | CONFIG_SECRET),
     INT("shards", shards, "0", 0, SHARDS_MAX, 0),
@@ -121,10 +120,12 @@ static const struct config_row rows[] = {
     /* what Redis can be told not to do, and we do not */
     FIXED_BOOL("cluster-enabled", "no", 0),
     FIXED_INT("tls-port", "0", 0, 65535, CONFIG_MUTABLE),
-    FIXED_TEXT("notify-keyspace-events", "", CONFIG_MUTABLE),
+    {"notify-keyspace-events", &events_kind, CONFIG_MUTABLE | CONFIG_FIXED, CONFIG_NO_FIELD, "", 0,
+     CONFIG_TEXT_MAX, NULL},
     FIXED_BOOL("activedefrag", "no", CONFIG_MUTABLE),
     FIXED_INT("maxmemory-clients", "0", 0, INT64_MAX, CONFIG_MUTABLE),
-    FIXED_TEXT("oom-score-adj-values", "0 200 800", CONFIG_MUTABLE | CONFIG_MULTI),
+    {"oom-score-adj-values", &oom_values_kind, CONFIG_MUTABLE | CONFIG_MULTI | CONFIG_FIXED,
+     CONFIG_NO_FIELD, "0 200 800", -2000, 2000, NULL},
     FIXED_BOOL("jemalloc-bg-thread", "yes", CONFIG_MUTABLE),
     /* taken, not used yet */
     BOOL("always-show-logo", always_show_logo, "no", LATER_AT_START),
@@ -434,6 +435,15 @@ static void add_redis_problem(const struct config_row *row, enum problem problem
         break;
     case PERCENTILE_RANGE:
         text_addf(out, "%s parameters should sit between [0.0,100.0]", row->name);
+        break;
+    case BAD_SAVE:
+        text_addf(out, "Invalid save parameters");
+        break;
+    case BAD_EVENT_CLASS:
+        text_addf(out, "Invalid event class character. Use '%s'.", CONFIG_EVENT_CLASSES);
+        break;
+    case BAD_OOM_VALUE:
+        text_addf(out, "Invalid oom-score-adj-values, elements must be between -2000 and 2000.");
         break;
     case NOT_AVAILABLE:
         text_addf(out, "only '%s' can be had so far", row->initial);

@@ -38,6 +38,9 @@ enum problem {
     BAD_PERCENTILE,
     PERCENTILE_RANGE,
     BAD_TEMPLATE,
+    BAD_SAVE,
+    BAD_EVENT_CLASS,
+    BAD_OOM_VALUE,
     NOT_AVAILABLE,
 };
 
@@ -65,7 +68,10 @@ struct kind {
     unsigned parts; /* 0: one */
 };
 extern const struct kind int_kind, octal_kind, memory_kind, bool_kind, enum_kind, text_kind,
-    limit_kind, cpus_kind, percentiles_kind, template_kind;
+    limit_kind, cpus_kind, percentiles_kind, template_kind, save_kind, events_kind, oom_values_kind;
+
+/* What notify-keyspace-events may consist of. */
+#define CONFIG_EVENT_CLASSES "Ag$lshzxeKEtmdn"
 
 #define CONFIG_NO_FIELD SIZE_MAX
 

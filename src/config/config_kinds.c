@@ -205,6 +205,30 @@ static void text_allowed(const struct config_row *row, struct text *out) {
     text_addf(out, "a text of at most %" PRId64 " bytes", row->max);
 }
 
+/* CONFIG SET gives several values as one, split at each single space as Redis does; false: too many. */
+static bool split(const struct span *values, unsigned n, struct span words[CONFIG_VALUES_MAX],
+                  unsigned *count) {
+    const char *c = values[0].ptr;
+    size_t left = values[0].len;
+
+    *count = 0;
+    if (n > 1) {
+        ASSERT(n <= CONFIG_VALUES_MAX);
+        memcpy(words, values, n * sizeof *words);
+        *count = n;
+        return true;
+    }
+    while (left > 0 && *count < CONFIG_VALUES_MAX) {
+        const char *space = memchr(c, ' ', left);
+        size_t len = space == NULL ? left : (size_t)(space - c);
+        words[(*count)++] = (struct span){c, len};
+        size_t taken = space == NULL ? len : len + 1;
+        c += taken;
+        left -= taken;
+    }
+    return left == 0;
+}
+
 /* --- client-output-buffer-limit: any number of "class hard soft seconds" --- */
 
 bool config_read_class(struct span word, enum config_class *out) {
@@ -237,26 +261,13 @@ static enum problem limit_set_words(struct config_output_limit *limits, const st
     return FINE;
 }
 
-/* CONFIG SET gives all of it as one value, split at each single space as Redis does. */
 static enum problem limit_set(const struct config_row *row, void *field, const struct span *values,
                               unsigned n) {
     struct span words[CONFIG_VALUES_MAX];
-    const char *c = values[0].ptr;
-    size_t left = values[0].len;
-    unsigned count = 0;
+    unsigned count;
 
     (void)row;
-    if (n > 1)
-        return limit_set_words(field, values, n);
-    while (left > 0 && count < CONFIG_VALUES_MAX) {
-        const char *space = memchr(c, ' ', left);
-        size_t len = space == NULL ? left : (size_t)(space - c);
-        words[count++] = (struct span){c, len};
-        size_t taken = space == NULL ? len : len + 1;
-        c += taken;
-        left -= taken;
-    }
-    return left > 0 ? LIMIT_COUNT : limit_set_words(field, words, count);
+    return split(values, n, words, &count) ? limit_set_words(field, words, count) : LIMIT_COUNT;
 }
 
 static void limit_get(const struct config_row *row, const void *field, struct text *out) {
@@ -390,6 +401,59 @@ static void percentiles_allowed(const struct config_row *row, struct text *out) 
     text_addf(out, "numbers from 0 to 100, such as 50 99 99.9");
 }
 
+/* --- save, notify-keyspace-events, oom-score-adj-values --- */
+
+static enum problem save_set(const struct config_row *row, void *field, const struct span *values,
+                             unsigned n) {
+    struct span words[CONFIG_VALUES_MAX];
+    unsigned count;
+    int64_t v;
+
+    if (!split(values, n, words, &count) || count % 2 != 0)
+        return BAD_SAVE;
+    for (unsigned i = 0; i < count; i++)
+        if (!words_int(words[i], &v) || v > INT32_MAX || v < (i % 2 == 0 ? 1 : 0))
+            return BAD_SAVE;
+    return text_set(row, field, values, n);
+}
+
+static void save_allowed(const struct config_row *row, struct text *out) {
+    (void)row;
+    text_addf(out, "pairs of seconds and changes, such as 3600 1 300 100");
+}
+
+static enum problem events_set(const struct config_row *row, void *field, const struct span *values,
+                               unsigned n) {
+    for (size_t i = 0; i < values[0].len; i++)
+        if (memchr(CONFIG_EVENT_CLASSES, values[0].ptr[i], strlen(CONFIG_EVENT_CLASSES)) == NULL)
+            return BAD_EVENT_CLASS;
+    return text_set(row, field, values, n);
+}
+
+static void events_allowed(const struct config_row *row, struct text *out) {
+    (void)row;
+    text_addf(out, "characters out of %s", CONFIG_EVENT_CLASSES);
+}
+
+static enum problem oom_values_set(const struct config_row *row, void *field,
+                                   const struct span *values, unsigned n) {
+    enum { CLASSES = 3 }; /* of processes, in Redis: the main one, replicas, children */
+    struct span words[CONFIG_VALUES_MAX];
+    unsigned count;
+    int64_t v;
+
+    if (!split(values, n, words, &count) || count != CLASSES)
+        return WRONG_COUNT;
+    for (unsigned i = 0; i < count; i++)
+        if (!words_int(words[i], &v) || v < row->min || v > row->max)
+            return BAD_OOM_VALUE;
+    return text_set(row, field, values, n);
+}
+
+static void oom_values_allowed(const struct config_row *row, struct text *out) {
+    text_addf(out, "three numbers from %" PRId64 " to %" PRId64, row->min, row->max);
+}
+
 const struct kind int_kind = {int_set, int_get, int_allowed, NULL, 0};
 const struct kind octal_kind = {octal_set, octal_get, octal_allowed, NULL, 0};
 const struct kind memory_kind = {memory_set, int_get, memory_allowed, memory_line, 0};
@@ -399,3 +463,6 @@ const struct kind text_kind = {text_set, text_get, text_allowed, NULL, 0};
 const struct kind limit_kind = {limit_set, limit_get, limit_allowed, limit_line, CONFIG_CLASSES};
 const struct kind cpus_kind = {cpus_set, text_get, cpus_allowed, NULL, 0};
 const struct kind percentiles_kind = {percentiles_set, text_get, percentiles_allowed, NULL, 0};
+const struct kind save_kind = {save_set, text_get, save_allowed, NULL, 0};
+const struct kind events_kind = {events_set, text_get, events_allowed, NULL, 0};
+const struct kind oom_values_kind = {oom_values_set, text_get, oom_values_allowed, NULL, 0};
