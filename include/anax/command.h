@@ -57,7 +57,8 @@ enum acl_category {
     ACL_DANGEROUS = 1 << 7,
     ACL_FAST = 1 << 8,
     ACL_SLOW = 1 << 9,
-    ACL_BLOCKING = 1 << 10
+    ACL_BLOCKING = 1 << 10,
+    ACL_TRANSACTION = 1 << 11
 };
 
 struct keys {
@@ -270,6 +271,8 @@ void ctx_slot_replied(const struct ctx *c, struct key_slot *k);
 /* ctx_changed: argv[i], a key of this call in database db, holds something else now, or is gone. Called after
  * every change that a client asked for, on the shard of the key: WATCH hears of it. */
 void ctx_changed(struct ctx *c, uint32_t i) ON_SHARD;
+/* ctx_changed_in: the same of another database. */
+void ctx_changed_in(struct ctx *c, uint32_t db, uint32_t i) ON_SHARD;
 /* ctx_hash: the hash of argv[i], which is ctx->hash when it is the first key. */
 uint64_t ctx_hash(const struct ctx *c, uint32_t i);
 struct table *ctx_table(struct ctx *c) ON_SHARD;

@@ -28,6 +28,8 @@
  *             (4) at most one allocation per entry beside what its object holds.
  *             (5) a key whose time has come is never returned by keyspace_find.
  *             (6) a group's next-expiry stamp is never later than the earliest expiry in it.
+ *             (7) what is prepared can be committed, whatever happens to the table meanwhile.
+ *             (8) a key that is pinned does not go because its time has come.
  */
 #ifndef SHARDS_KEYSPACE_H
 #define SHARDS_KEYSPACE_H
@@ -129,6 +131,17 @@ bool table_delete(struct table *t, struct span key, uint64_t hash) ON_SHARD;
  * into `scratch` of ENTRY_INLINE_MAX bytes), with its expiry. For RENAME and MOVE. */
 bool table_take(struct table *t, struct span key, uint64_t hash, char *scratch, struct value *out,
                 int64_t *expire_ms) ON_SHARD;
+/* A write in two steps, for what must be stored on several tables as a whole or not at all. table_prepare makes
+ * everything that table_put would allocate, and nobody sees it; NULL: no memory, and nothing has changed. An object
+ * has changed its owner then. table_commit stores it and cannot fail, and table_abandon drops it: one of them, once.
+ * Meanwhile anything may happen to the table, and more be prepared, for the same key too: the last commit
+ * stands. EXPIRE_KEEP means the expiry of what is there, and alive, at the commit. An object must not be the
+ * one that the key holds already, unless it has a reference for each. O(1). */
+struct prepared;
+MUST_CHECK struct prepared *table_prepare(struct table *t, struct span key, uint64_t hash,
+                                          const struct value *v, int64_t expire_ms) ON_SHARD;
+struct entry *table_commit(struct prepared *p, int64_t now_ms) ON_SHARD;
+void table_abandon(struct prepared *p) ON_SHARD;
 /* table_scan: visits at least one chain of buckets, at most a few; returns where to go on,
  * TABLE_SCAN_END at the end. Starts at 0. The callback must not write. */
 #define TABLE_SCAN_END (1ULL << 32)
@@ -156,13 +169,21 @@ struct keyspace_stats *keyspace_stats(struct keyspace *k);
 uint64_t keyspace_growth_ns(struct keyspace *k) ON_SHARD;
 struct mem *keyspace_mem(struct keyspace *k);
 
-/* keyspace_find: a live entry or NULL; a dead one is deleted on the way. */
+/* keyspace_find: a live entry or NULL; a dead one is deleted on the way, unless it is pinned. */
 struct entry *keyspace_find(struct keyspace *k, unsigned db, struct span key, uint64_t hash,
                             int64_t now_ms) ON_SHARD;
 enum { EXPIRE_TICK_MS = 256 };
-/* keyspace_flush: empties a database at once, whose table goes; the memory is freed by
- * keyspace_free_some. Returns how many keys there were. */
+/* keyspace_guard: keys with a hash for which `pinned` is true, in any database, are not deleted when their time
+ * comes: somebody reads in place what they hold. They go with the first look or sweep when it is false again. It is
+ * asked about dead keys only. */
+typedef bool pinned_fn(void *arg, uint64_t hash);
+void keyspace_guard(struct keyspace *k, pinned_fn *pinned, void *arg);
+/* keyspace_flush: empties a database at once, whose table goes unless writes to it are prepared; the memory is
+ * freed by keyspace_free_some. Returns how many keys there were. */
 uint64_t keyspace_flush(struct keyspace *k, unsigned db) ON_SHARD;
+/* keyspace_swap: two databases change places, with what is prepared for them. Active expiry that is half done
+ * may pass over their keys once: it finds them a tick later. O(1). */
+void keyspace_swap(struct keyspace *k, unsigned a, unsigned b) ON_SHARD;
 /* keyspace_expire_some, keyspace_free_some: a slice of the work that is due, about `entries`
  * entries (one group of buckets or one chain more); true when more is left. Keys are
  * due for it up to EXPIRE_TICK_MS after their time, for keyspace_find at once. */

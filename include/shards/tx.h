@@ -64,6 +64,10 @@
 struct tx;
 struct tx_claim;
 
+/* An id is a Lamport time, and in its low bits the home. */
+enum { TX_HOME_BITS = 8 };
+static_assert(BUS_SHARDS_MAX <= 1 << TX_HOME_BITS, "a home fits into an id");
+
 enum tx_mode { TX_NONE, TX_SHARED, TX_EXCLUSIVE };
 
 /* What is wanted of one key; keys are told apart by their hash and database alone. */
@@ -139,8 +143,9 @@ struct tx_shard {
     struct mem *mem;
     struct list queue; /* claims, by id */
     struct list ready; /* granted, and not told yet */
-    struct tx_intent **chains;
+    struct tx_chain *chains;
     uint32_t chain_count, intents;
+    uint32_t returning; /* claims that are gone but for a message on its way back */
     struct tx_stats stats;
 };
 
@@ -174,7 +179,7 @@ void tx_end(struct shard *home, struct tx *t) ON_SHARD;
 
 /* A step on one shard that has to wait. */
 struct tx_step {
-    uint64_t id;   /* from tx_next_id of its home */
+    uint64_t id;   /* from tx_next_id of its home; no other claim on this shard has it */
     uint16_t home; /* where done() runs */
     const struct tx_want *wants;
     uint32_t count;

@@ -68,6 +68,11 @@ static inline int64_t entry_expiry(const struct entry *e) {
     return (int64_t)ms;
 }
 
+/* entry_set_expiry: of an entry that has one. */
+static inline void entry_set_expiry(struct entry *e, int64_t expire_ms) {
+    memcpy((char *)e + ENTRY_HEADER, &expire_ms, ENTRY_EXPIRY);
+}
+
 static inline bool entry_dead(const struct entry *e, int64_t now_ms) {
     return entry_has_expiry(e) && now_ms > entry_expiry(e);
 }

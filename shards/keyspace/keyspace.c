@@ -11,6 +11,8 @@ struct keyspace {
     struct mem *mem;
     unsigned databases;
     struct keyspace_stats stats;
+    pinned_fn *pinned;
+    void *pinned_arg;
     /* where keyspace_expire_some goes on */
     unsigned sweep_db;
     uint32_t sweep_group;
@@ -98,6 +100,19 @@ struct mem *keyspace_mem(struct keyspace *k) {
     return k->mem;
 }
 
+void keyspace_guard(struct keyspace *k, pinned_fn *pinned, void *arg) {
+    k->pinned = pinned;
+    k->pinned_arg = arg;
+}
+
+void keyspace_swap(struct keyspace *k, unsigned a, unsigned b) {
+    ASSERT(a < k->databases);
+    ASSERT(b < k->databases);
+    struct table *t = k->tables[a];
+    k->tables[a] = k->tables[b];
+    k->tables[b] = t;
+}
+
 struct entry *keyspace_find(struct keyspace *k, unsigned db, struct span key, uint64_t hash,
                             int64_t now_ms) {
     struct table *t = k->tables[db];
@@ -105,6 +120,8 @@ struct entry *keyspace_find(struct keyspace *k, unsigned db, struct span key, ui
         return NULL;
     struct entry *e = table_find(t, key, hash);
     if (unlikely(e != NULL && entry_dead(e, now_ms))) {
+        if (k->pinned != NULL && k->pinned(k->pinned_arg, hash))
+            return NULL;
         bool there = table_delete(t, key, hash);
         ASSERT(there);
         k->stats.expired++;
@@ -119,17 +136,24 @@ uint64_t keyspace_flush(struct keyspace *k, unsigned db) {
         return 0;
     uint64_t count = t->count;
     struct dead_table *grave = count != 0 ? mem_alloc(k->mem, sizeof *grave) : NULL;
-    k->tables[db] = NULL;
-    if (grave == NULL) {
-        /* Nothing to put off, or no room to: free it here. */
+    struct table *dead = t->prepared == 0 ? t : grave != NULL ? table_move_out(t) : NULL;
+    if (dead == t)
+        k->tables[db] = NULL;
+    if (grave != NULL && dead != NULL) {
+        *grave = (struct dead_table){dead, k->graves};
+        k->graves = grave;
+        k->stats.pending_free += count;
+        return count;
+    }
+    /* Nothing to put off, or no room to: free it here. */
+    mem_free(k->mem, grave, sizeof *grave);
+    if (dead == t) {
         while (table_drain(t, UINT32_MAX)) {
         }
         table_release(t);
-        return count;
+    } else {
+        table_clear(t);
     }
-    *grave = (struct dead_table){t, k->graves};
-    k->graves = grave;
-    k->stats.pending_free += count;
     return count;
 }
 
@@ -165,6 +189,7 @@ static unsigned due_groups(const uint32_t *due, uint32_t from, uint32_t now,
 /* sweep_pass: goes on in one table to its end; returns false when `budget` ended before. */
 static ON_SHARD bool sweep_pass(struct keyspace *k, struct table *t, int64_t now_ms,
                                 unsigned *budget) {
+    const struct reaper reaper = {now_ms, k->pinned, k->pinned_arg};
     uint32_t now = tick_of(now_ms), groups[SWEEP_GROUPS];
     while (k->sweep_group / TABLE_GROUPS < table_segments(t)) {
         if (*budget == 0)
@@ -177,7 +202,7 @@ static ON_SHARD bool sweep_pass(struct keyspace *k, struct table *t, int64_t now
         uint64_t expired = 0;
         table_prefetch_groups(t, segment, groups, n);
         for (unsigned i = 0; i < n; i++)
-            looked += table_expire_group(t, segment, groups[i], now_ms, &expired);
+            looked += table_expire_group(t, segment, groups[i], &reaper, &expired);
         k->sweep_group = segment * TABLE_GROUPS +
                          (n < SWEEP_GROUPS ? TABLE_GROUPS : groups[SWEEP_GROUPS - 1] + 1);
         k->stats.expired += expired;

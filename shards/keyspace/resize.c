@@ -135,6 +135,11 @@ void resize_drop_stamps(struct table *t, uint32_t i) {
     *due = NULL;
 }
 
+void resize_drop_all_stamps(struct table *t) {
+    for (uint32_t i = 0; i < t->bucket_count; i += TABLE_SEGMENT)
+        resize_drop_stamps(t, i);
+}
+
 static uint32_t stamp_of(const struct table *t, uint32_t i) {
     const uint32_t *due = t->due[i / TABLE_SEGMENT];
     return due == NULL ? TICK_NEVER : due[i % TABLE_SEGMENT / TABLE_GROUP];

@@ -20,5 +20,7 @@ MUST_CHECK bool resize_stamp(struct table *t, uint32_t i, uint32_t tick);
 bool resize_has_stamps(const struct table *t, uint32_t i);
 /* resize_drop_stamps: frees those of bucket i's segment, which has no entry with an expiry. */
 void resize_drop_stamps(struct table *t, uint32_t i);
+/* resize_drop_all_stamps: of a table where nothing has an expiry, nor will by what is prepared. */
+void resize_drop_all_stamps(struct table *t);
 
 #endif

@@ -142,6 +142,22 @@ static ON_SHARD struct entry *rewrite(struct table *t, struct place at, uint64_t
     return e;
 }
 
+/* end_if_empty: a table without entries has no buckets, unless some are wanted soon. */
+static bool end_if_empty(struct table *t) {
+    if (t->count != 0 || t->prepared != 0)
+        return false;
+    resize_end(t);
+    return true;
+}
+
+/* count_new: an entry has been put into a chain. */
+static ON_SHARD void count_new(struct table *t, unsigned bin, int64_t expire_ms) {
+    t->count++;
+    t->lengths[bin]++;
+    count_expiry(t, EXPIRE_NEVER, expire_ms);
+    resize_grow(t);
+}
+
 static ON_SHARD struct entry *insert(struct table *t, struct span key, uint64_t hash,
                                      const struct value *v, int64_t expire_ms) {
     bool expires = expire_ms != EXPIRE_NEVER;
@@ -156,17 +172,13 @@ static ON_SHARD struct entry *insert(struct table *t, struct span key, uint64_t 
     entry_write(e, key, v, expire_ms);
     if (!chain_insert(table_bucket(t, i), e, bucket_print(hash), NULL, t->mem))
         goto fail;
-    t->count++;
-    t->lengths[value_bin(v)]++;
-    count_expiry(t, EXPIRE_NEVER, expire_ms);
-    resize_grow(t);
+    count_new(t, value_bin(v), expire_ms);
     return e;
 fail:
     mem_free(t->mem, e, size);
     if (!stamps_before)
         resize_drop_stamps(t, i);
-    if (t->count == 0)
-        resize_end(t);
+    end_if_empty(t);
     return NULL;
 }
 
@@ -197,6 +209,115 @@ struct entry *table_put(struct table *t, struct span key, uint64_t hash, const s
     return e;
 }
 
+/* --- writes in two steps --- */
+
+/* What is prepared lies in the overflow bucket that its commit may need. */
+struct prepared {
+    struct table *table;
+    struct entry *entry;
+    struct entry *expiring; /* EXPIRE_KEEP: to be used instead when there is an expiry to keep */
+    uint64_t hash;
+};
+static_assert(sizeof(struct prepared) <= sizeof(struct bucket), "it lies in a bucket");
+
+static void free_entry(struct table *t, struct entry *e) {
+    if (e != NULL)
+        mem_free(t->mem, e, entry_size(e));
+}
+
+static struct entry *make_entry(struct table *t, struct span key, const struct value *v,
+                                int64_t expire_ms) {
+    struct entry *e = entry_alloc(t, entry_size_for(key.len, expire_ms != EXPIRE_NEVER, v));
+    if (e != NULL)
+        entry_write(e, key, v, expire_ms);
+    return e;
+}
+
+struct prepared *table_prepare(struct table *t, struct span key, uint64_t hash,
+                               const struct value *v, int64_t expire_ms) {
+    bool keep = expire_ms == EXPIRE_KEEP;
+    expire_ms = keep ? EXPIRE_NEVER : stored_expiry(expire_ms);
+    struct bucket *room = mem_alloc_lines(t->mem, sizeof *room);
+    struct entry *e = make_entry(t, key, v, expire_ms);
+    struct entry *expiring = keep ? make_entry(t, key, v, EXPIRE_MS_MAX) : NULL;
+    if (room == NULL || e == NULL || (keep && expiring == NULL) || !resize_begin(t))
+        goto fail;
+    if (expire_ms != EXPIRE_NEVER && !resize_stamp(t, table_index(t, hash), tick_of(expire_ms)))
+        goto fail;
+    t->prepared++;
+    struct prepared *p = (struct prepared *)room;
+    *p = (struct prepared){t, e, expiring, hash};
+    return p;
+fail:
+    mem_free_lines(t->mem, room, sizeof *room);
+    free_entry(t, e);
+    free_entry(t, expiring);
+    end_if_empty(t);
+    return NULL;
+}
+
+/* take_prepared: what was prepared, and through *pool the bucket that it lay in. */
+static struct prepared take_prepared(struct prepared *p, struct bucket **pool) {
+    struct prepared taken = *p;
+    chain_pool_put(pool, (struct bucket *)p);
+    ASSERT(taken.table->prepared != 0);
+    taken.table->prepared--;
+    return taken;
+}
+
+/* replace: e takes the place of another entry with its key. */
+static ON_SHARD void replace(struct table *t, struct place at, struct entry *e, int64_t expire_ms) {
+    struct entry *old = bucket_address(at.bucket, at.i);
+    count_rewrite(t, entry_bin(old), entry_bin(e), entry_expire_ms(old), expire_ms);
+    bucket_set(at.bucket, at.i, e, bucket_print_at(at.bucket, at.i));
+    entry_drop_object(t->mem, old);
+    free_entry(t, old);
+}
+
+struct entry *table_commit(struct prepared *prepared, int64_t now_ms) {
+    struct bucket *pool = NULL;
+    struct prepared p = take_prepared(prepared, &pool);
+    struct table *t = p.table;
+    struct place at;
+    bool there = find(t, entry_key(p.entry), p.hash, &at);
+    if (p.expiring != NULL && there) {
+        const struct entry *old = bucket_address(at.bucket, at.i);
+        if (entry_has_expiry(old) && !entry_dead(old, now_ms)) {
+            struct entry *unused = p.entry;
+            p.entry = p.expiring;
+            p.expiring = unused;
+            entry_set_expiry(p.entry, entry_expiry(old));
+        }
+    }
+    free_entry(t, p.expiring);
+    int64_t expire_ms = entry_expire_ms(p.entry);
+    uint32_t i = table_index(t, p.hash);
+    bool stamped = expire_ms == EXPIRE_NEVER || resize_stamp(t, i, tick_of(expire_ms));
+    ASSERT(stamped); /* table_impl.h says why */
+    if (there) {
+        replace(t, at, p.entry, expire_ms);
+    } else {
+        bool fits = chain_insert(table_bucket(t, i), p.entry, bucket_print(p.hash), &pool, t->mem);
+        ASSERT(fits);
+        count_new(t, entry_bin(p.entry), expire_ms);
+    }
+    chain_pool_free(pool, t->mem);
+    return p.entry;
+}
+
+void table_abandon(struct prepared *prepared) {
+    struct bucket *pool = NULL;
+    struct prepared p = take_prepared(prepared, &pool);
+    struct table *t = p.table;
+    chain_pool_free(pool, t->mem);
+    bool stamped = entry_has_expiry(p.entry);
+    entry_drop_object(t->mem, p.entry);
+    free_entry(t, p.entry);
+    free_entry(t, p.expiring);
+    if (!end_if_empty(t) && stamped && t->expires == 0 && t->prepared == 0)
+        resize_drop_all_stamps(t);
+}
+
 struct entry *table_set_expire(struct table *t, struct entry *e, uint64_t hash, int64_t expire_ms) {
     struct place at;
     bool found = find(t, entry_key(e), hash, &at);
@@ -217,9 +338,8 @@ static ON_SHARD void unlink_entry(struct table *t, uint32_t index, struct place 
     count_expiry(t, entry_expire_ms(e), EXPIRE_NEVER);
     mem_free(t->mem, e, entry_size(e));
     chain_remove(table_bucket(t, index), at, t->mem);
-    if (--t->count == 0)
-        resize_end(t);
-    else
+    t->count--;
+    if (!end_if_empty(t))
         resize_shrink(t);
 }
 
@@ -250,9 +370,9 @@ bool table_take(struct table *t, struct span key, uint64_t hash, char *scratch, 
     return true;
 }
 
-/* sift: deletes the entries of one chain that are dead, or all of them; returns how many. The chain
- * is built again of what is left, which as in a split takes no memory. */
-static ON_SHARD unsigned sift(struct table *t, struct bucket *head, int64_t now_ms, bool all) {
+/* sift: deletes the entries of one chain that have to go, all of them without a reaper; returns how many.
+ * The chain is built again of what is left, which as in a split takes no memory. */
+static ON_SHARD unsigned sift(struct table *t, struct bucket *head, const struct reaper *r) {
     struct bucket *pool = NULL;
     unsigned deleted = 0;
     for (struct bucket *b = head; b != NULL;) {
@@ -265,7 +385,7 @@ static ON_SHARD unsigned sift(struct table *t, struct bucket *head, int64_t now_
         for (unsigned used = bucket_used(&copy); used != 0; used &= used - 1) {
             unsigned i = (unsigned)__builtin_ctz(used);
             struct entry *e = bucket_address(&copy, i);
-            if (!all && !entry_dead(e, now_ms)) {
+            if (r != NULL && !reaper_takes(r, e)) {
                 bool fits = chain_insert(head, e, bucket_print_at(&copy, i), &pool, t->mem);
                 ASSERT(fits);
                 continue;
@@ -282,9 +402,9 @@ static ON_SHARD unsigned sift(struct table *t, struct bucket *head, int64_t now_
     return deleted;
 }
 
-/* chain_dead: how many are dead; *next becomes the earliest expiry of the others if it is earlier.
- */
-static unsigned chain_dead(const struct bucket *b, int64_t now_ms, unsigned *looked,
+/* chain_dead: how many have to go; *next becomes the earliest expiry of the others if it is earlier: a
+ * pinned key that is dead makes every sweep come back. */
+static unsigned chain_dead(const struct bucket *b, const struct reaper *r, unsigned *looked,
                            uint32_t *next) {
     unsigned dead = 0;
     for (; b != NULL; b = bucket_next(b))
@@ -294,7 +414,7 @@ static unsigned chain_dead(const struct bucket *b, int64_t now_ms, unsigned *loo
             if (!entry_has_expiry(e))
                 continue;
             uint32_t tick = tick_of(entry_expiry(e));
-            if (entry_dead(e, now_ms))
+            if (reaper_takes(r, e))
                 dead++;
             else if (tick < *next)
                 *next = tick;
@@ -321,27 +441,52 @@ void table_prefetch_groups(const struct table *t, uint32_t segment, const uint32
     }
 }
 
-unsigned table_expire_group(struct table *t, uint32_t segment, uint32_t group, int64_t now_ms,
-                            uint64_t *expired) {
+unsigned table_expire_group(struct table *t, uint32_t segment, uint32_t group,
+                            const struct reaper *r, uint64_t *expired) {
     unsigned looked = 0;
     uint32_t first = segment * TABLE_SEGMENT + group * TABLE_GROUP;
-    uint32_t next = TICK_NEVER;
+    uint32_t next = t->prepared == 0 ? TICK_NEVER : TICK_NEVER - 1;
     for (uint32_t i = first; i < group_end(t, first); i++) {
         struct bucket *head = table_bucket(t, i);
-        if (chain_dead(head, now_ms, &looked, &next) != 0)
-            *expired += sift(t, head, now_ms, false);
+        if (chain_dead(head, r, &looked, &next) != 0)
+            *expired += sift(t, head, r);
     }
     t->due[segment][group] = next;
     return looked;
 }
 
 void table_settle(struct table *t, uint64_t deleted) {
-    if (t->count == 0) {
-        resize_end(t);
+    if (end_if_empty(t))
         return;
-    }
     for (uint64_t i = 0; i < deleted; i++)
         resize_shrink(t);
+}
+
+struct table *table_move_out(struct table *t) {
+    struct table fresh = {.mem = t->mem,
+                          .merged_due = TICK_NEVER,
+                          .prepared = t->prepared,
+                          .growth_ns = t->growth_ns};
+    struct table *out = mem_alloc(t->mem, sizeof *out);
+    bool ready = out != NULL && resize_begin(&fresh);
+    for (uint32_t i = 0; ready && i < TABLE_FIRST; i += TABLE_GROUP)
+        ready = resize_stamp(&fresh, i, TICK_NEVER - 1);
+    if (!ready) {
+        resize_end(&fresh);
+        mem_free(t->mem, out, sizeof *out);
+        return NULL;
+    }
+    *out = *t;
+    out->prepared = 0;
+    *t = fresh;
+    return out;
+}
+
+void table_clear(struct table *t) {
+    uint32_t buckets = t->bucket_count;
+    for (uint32_t i = 0; i < buckets; i++)
+        (void)sift(t, table_bucket(t, i), NULL);
+    table_settle(t, buckets);
 }
 
 bool table_drain(struct table *t, unsigned entries) {
@@ -350,7 +495,7 @@ bool table_drain(struct table *t, unsigned entries) {
         struct bucket *head = table_bucket(t, t->bucket_count - 1);
         chain_prefetch(head);
         /* An empty bucket costs as much as an entry. */
-        done += 1 + sift(t, head, 0, true);
+        done += 1 + sift(t, head, NULL);
         if (t->count != 0)
             resize_drop_last(t);
     }

@@ -8,6 +8,11 @@
  * A group is TABLE_GROUP neighbouring buckets of a segment; due[segment][group] is a lower bound of
  * the earliest expiry in it, in EXPIRE_TICK_MS units since TICK_BASE_MS. A segment without expiries has no
  * stamps.
+ *
+ * A prepared write with an expiry lowers the stamp of its group at once, and while anything is prepared no stamp
+ * goes back to TICK_NEVER. Splitting and joining hand stamps on, or do not happen: so wherever the
+ * write's bucket is when it is committed, there are stamps. A table that is emptied meanwhile begins with stamps
+ * for all of its buckets.
  */
 #ifndef KEYSPACE_TABLE_IMPL_H
 #define KEYSPACE_TABLE_IMPL_H
@@ -38,6 +43,8 @@ struct table {
     uint32_t base;
     uint32_t merged_due; /* the earliest stamp that a merge has moved since a sweep took note */
     uint64_t count;
+    uint64_t
+        prepared; /* writes that are not committed yet: the table keeps its first buckets for them */
     uint64_t expires;
     __int128 expire_ms_sum;              /* of all expiries */
     uint64_t lengths[TABLE_LENGTHS + 1]; /* the last one: of what is no string, for nobody */
@@ -71,12 +78,26 @@ void table_release(struct table *t);
 /* table_prefetch_groups: fetches what table_expire_group will look at in these groups. */
 void table_prefetch_groups(const struct table *t, uint32_t segment, const uint32_t *groups,
                            unsigned n) ON_SHARD;
-/* table_expire_group: deletes what is dead in group g of a segment, renews its stamp; returns the
+/* Which keys go: those that are dead by now_ms, but for pinned ones. */
+struct reaper {
+    int64_t now_ms;
+    pinned_fn *pinned; /* NULL: none is */
+    void *arg;
+};
+static inline bool reaper_takes(const struct reaper *r, const struct entry *e) {
+    return entry_dead(e, r->now_ms) &&
+           (r->pinned == NULL || !r->pinned(r->arg, keyspace_hash(entry_key(e))));
+}
+/* table_expire_group: deletes what has to go in group g of a segment, renews its stamp; returns the
  * number of entries looked at, *expired grows by those deleted. */
-unsigned table_expire_group(struct table *t, uint32_t segment, uint32_t group, int64_t now_ms,
-                            uint64_t *expired) ON_SHARD;
+unsigned table_expire_group(struct table *t, uint32_t segment, uint32_t group,
+                            const struct reaper *r, uint64_t *expired) ON_SHARD;
 /* table_settle: after table_expire_group deleted that many: shrinks as they would have. */
 void table_settle(struct table *t, uint64_t deleted) ON_SHARD;
+/* Emptying a table that stays, since writes to it are prepared. table_move_out: O(1), by giving all that it
+ * holds to a new one; NULL: no memory, and nothing has changed. table_clear: deletes it all, here and now. */
+struct table *table_move_out(struct table *t) ON_SHARD;
+void table_clear(struct table *t) ON_SHARD;
 /* table_drain: frees about `entries` entries from the end; true while some are left. */
 bool table_drain(struct table *t, unsigned entries) ON_SHARD;
 

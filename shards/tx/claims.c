@@ -7,11 +7,16 @@
 enum { CHAINS_FIRST = 64, CHAINS_MAX = 1 << 20 };
 
 static size_t chain_bytes(uint32_t n) {
-    return n * sizeof(struct tx_intent *);
+    return n * sizeof(struct tx_chain);
 }
 
-static struct tx_intent **chain_of(const struct tx_shard *s, uint64_t hash) {
+static struct tx_chain *chain_of(const struct tx_shard *s, uint64_t hash) {
     return &s->chains[hash & (s->chain_count - 1)];
+}
+
+static struct tx_line *line_of(const struct tx_shard *s, const struct tx_want *w) {
+    struct tx_chain *c = chain_of(s, w->hash);
+    return w->mode == TX_EXCLUSIVE ? &c->exclusive : &c->shared;
 }
 
 enum err tx_shard_init(struct tx_shard *s, struct shard *shard, uint16_t id, struct mem *m,
@@ -37,30 +42,21 @@ void tx_shard_deinit(struct tx_shard *s) {
 
 /* --- chains --- */
 
-/* insert: behind those with lower ids, which mostly are all of them; and mostly there are none. */
-static void insert(struct tx_intent **chain, struct tx_intent *i) {
-    struct tx_intent *before = NULL, *after = *chain;
-    while (after != NULL && after->claim->id <= i->claim->id) {
-        before = after;
-        after = after->next;
-    }
+/* insert: from the end, since mostly all others have lower ids. */
+static void insert(struct tx_line *line, struct tx_intent *i) {
+    struct tx_intent *before = line->last;
+    while (before != NULL && before->claim->id > i->claim->id)
+        before = before->prev;
+    struct tx_intent *after = before == NULL ? line->first : before->next;
     i->prev = before;
     i->next = after;
-    if (before != NULL)
-        before->next = i;
-    else
-        *chain = i;
-    if (after != NULL)
-        after->prev = i;
+    *(before == NULL ? &line->first : &before->next) = i;
+    *(after == NULL ? &line->last : &after->prev) = i;
 }
 
-static void take_out(struct tx_shard *s, struct tx_intent *i) {
-    if (i->prev != NULL)
-        i->prev->next = i->next;
-    else
-        *chain_of(s, i->want.hash) = i->next;
-    if (i->next != NULL)
-        i->next->prev = i->prev;
+static void take_out(struct tx_line *line, struct tx_intent *i) {
+    *(i->prev == NULL ? &line->first : &i->prev->next) = i->next;
+    *(i->next == NULL ? &line->last : &i->next->prev) = i->prev;
 }
 
 /* grow: more chains when they have become long; without memory they stay so. */
@@ -68,17 +64,17 @@ static void grow(struct tx_shard *s) {
     uint32_t n = s->chain_count * 4;
     if (likely(s->intents <= s->chain_count * 2) || n > CHAINS_MAX)
         return;
-    struct tx_intent **chains = mem_zalloc(s->mem, chain_bytes(n));
+    struct tx_chain *chains = mem_zalloc(s->mem, chain_bytes(n));
     if (chains == NULL)
         return;
     mem_free(s->mem, s->chains, chain_bytes(s->chain_count));
     s->chains = chains;
     s->chain_count = n;
-    /* In the order of ids, so that each goes to the end of its chain. */
+    /* In the order of ids, so that each goes to the end of its line. */
     for (struct list *l = s->queue.next; l != &s->queue; l = l->next) {
         struct tx_claim *c = CONTAINER_OF(l, struct tx_claim, queue);
         for (uint32_t i = 0; i < c->count; i++)
-            insert(chain_of(s, c->intents[i].want.hash), &c->intents[i]);
+            insert(line_of(s, &c->intents[i].want), &c->intents[i]);
     }
 }
 
@@ -86,7 +82,7 @@ static void grow(struct tx_shard *s) {
 static void shrink(struct tx_shard *s) {
     if (likely(s->chain_count == CHAINS_FIRST) || s->claims != 0)
         return;
-    struct tx_intent **chains = mem_zalloc(s->mem, chain_bytes(CHAINS_FIRST));
+    struct tx_chain *chains = mem_zalloc(s->mem, chain_bytes(CHAINS_FIRST));
     if (chains == NULL)
         return;
     tx_shard_deinit(s);
@@ -110,18 +106,19 @@ struct tx_claim *claim_add(struct tx_shard *s, uint64_t id, const struct tx_want
     c->id = id;
     c->whole = whole;
     c->pins = pins;
-    c->count = count;
+    c->count = c->room = count;
     c->exclusive = whole == TX_EXCLUSIVE;
     list_init(&c->ready);
     struct list *before = s->queue.prev;
     while (before != &s->queue && CONTAINER_OF(before, struct tx_claim, queue)->id > id)
         before = before->prev;
+    ASSERT(before == &s->queue || CONTAINER_OF(before, struct tx_claim, queue)->id != id);
     list_add_tail(before->next, &c->queue);
     for (uint32_t i = 0; i < count; i++) {
         c->intents[i].claim = c;
         c->intents[i].want = wants[i];
         c->exclusive |= wants[i].mode == TX_EXCLUSIVE;
-        insert(chain_of(s, wants[i].hash), &c->intents[i]);
+        insert(line_of(s, &wants[i]), &c->intents[i]);
     }
     s->claims++;
     s->whole_claims += whole != TX_NONE;
@@ -132,22 +129,28 @@ struct tx_claim *claim_add(struct tx_shard *s, uint64_t id, const struct tx_want
     return c;
 }
 
+void claim_unlock(struct tx_claim *c) {
+    struct tx_shard *s = c->shard;
+    for (uint32_t i = 0; i < c->count; i++)
+        take_out(line_of(s, &c->intents[i].want), &c->intents[i]);
+    s->intents -= c->count;
+    c->count = 0;
+}
+
 void claim_remove(struct tx_claim *c) {
     struct tx_shard *s = c->shard;
     list_del(&c->queue);
     list_del(&c->ready);
-    for (uint32_t i = 0; i < c->count; i++)
-        take_out(s, &c->intents[i]);
+    claim_unlock(c);
     s->claims--;
     s->whole_claims -= c->whole != TX_NONE;
     s->pinned_claims -= c->pins;
-    s->intents -= c->count;
     s->waiting -= !c->granted;
     shrink(s);
 }
 
 void claim_free(struct tx_claim *c) {
-    mem_free(c->shard->mem, c, claim_bytes(c->count));
+    mem_free(c->shard->mem, c, claim_bytes(c->room));
 }
 
 /* --- conflicts --- */
@@ -160,28 +163,51 @@ static bool modes_conflict(unsigned a, unsigned b) {
     return a + b > TX_SHARED * 2 && a != TX_NONE && b != TX_NONE;
 }
 
+/* first_of: the first intent on this key from i on. */
+static struct tx_intent *first_of(struct tx_intent *i, const struct tx_want *w) {
+    while (i != NULL && !same_key(&i->want, w))
+        i = i->next;
+    return i;
+}
+
 bool tx_conflicts(const struct tx_shard *s, const struct tx_want *w) {
-    for (const struct tx_intent *i = *chain_of(s, w->hash); i != NULL; i = i->next)
-        if (same_key(&i->want, w) && modes_conflict(i->want.mode, w->mode))
-            return true;
+    const struct tx_chain *chain = chain_of(s, w->hash);
+    if (first_of(chain->exclusive.first, w) != NULL)
+        return true;
+    if (w->mode == TX_EXCLUSIVE && first_of(chain->shared.first, w) != NULL)
+        return true;
     if (likely(s->whole_claims == 0))
         return false;
     for (const struct list *l = s->queue.next; l != &s->queue; l = l->next) {
         const struct tx_claim *c = CONTAINER_OF(l, const struct tx_claim, queue);
-        if (c->whole != TX_NONE && modes_conflict(c->whole, w->mode))
+        if (modes_conflict(c->whole, w->mode))
             return true;
     }
     return false;
 }
 
-/* claims_conflict: one of them wants everything. */
+static bool wants_anything(const struct tx_claim *c) {
+    return c->whole != TX_NONE || c->count != 0;
+}
+
+/* claims_conflict: one of them wants everything, and one of them writes something. */
 static bool claims_conflict(const struct tx_claim *a, const struct tx_claim *b) {
-    return (a->whole != TX_NONE || b->whole != TX_NONE) && (a->exclusive || b->exclusive);
+    return (a->whole != TX_NONE || b->whole != TX_NONE) && (a->exclusive || b->exclusive) &&
+           wants_anything(a) && wants_anything(b);
 }
 
 bool tx_conflicts_whole(const struct tx_shard *s, enum tx_mode mode) {
-    for (const struct list *l = s->queue.next; l != &s->queue; l = l->next)
-        if (mode == TX_EXCLUSIVE || CONTAINER_OF(l, const struct tx_claim, queue)->exclusive)
+    for (const struct list *l = s->queue.next; l != &s->queue; l = l->next) {
+        const struct tx_claim *c = CONTAINER_OF(l, const struct tx_claim, queue);
+        if (wants_anything(c) && (mode == TX_EXCLUSIVE || c->exclusive))
+            return true;
+    }
+    return false;
+}
+
+static bool pinned_in(const struct tx_line *line, uint64_t hash) {
+    for (const struct tx_intent *i = line->first; i != NULL; i = i->next)
+        if (i->claim->pins && i->want.hash == hash)
             return true;
     return false;
 }
@@ -189,30 +215,52 @@ bool tx_conflicts_whole(const struct tx_shard *s, enum tx_mode mode) {
 bool tx_pinned(const struct tx_shard *s, uint64_t hash) {
     if (likely(s->pinned_claims == 0))
         return false;
-    for (const struct tx_intent *i = *chain_of(s, hash); i != NULL; i = i->next)
-        if (i->claim->pins && i->want.hash == hash)
+    const struct tx_chain *chain = chain_of(s, hash);
+    if (pinned_in(&chain->shared, hash) || pinned_in(&chain->exclusive, hash))
+        return true;
+    for (const struct list *l = s->queue.next; s->whole_claims != 0 && l != &s->queue; l = l->next) {
+        const struct tx_claim *c = CONTAINER_OF(l, const struct tx_claim, queue);
+        if (c->pins && c->whole != TX_NONE)
             return true;
+    }
     return false;
 }
 
-/* in_the_way: c conflicts with `other`: does it have to wait for it? */
-static bool in_the_way(const struct tx_claim *c, struct tx_claim *other,
-                       void (*behind)(struct tx_claim *other)) {
-    if (other->id < c->id)
-        return true;
-    if (other->granted)
-        behind(other);
-    return other->granted;
+/* before: the first that c has to wait for because of this key, in one line. */
+static struct tx_claim *before(const struct tx_claim *c, const struct tx_intent *mine,
+                               const struct tx_line *line) {
+    for (struct tx_intent *i = line->first; i != NULL && i->claim->id < c->id; i = i->next)
+        if (same_key(&i->want, &mine->want))
+            return i->claim;
+    return NULL;
+}
+
+/* behind_it: a granted one with a higher id that stays so. */
+static struct tx_claim *behind_it(const struct tx_claim *c, const struct tx_intent *mine,
+                                  const struct tx_line *line,
+                                  void (*behind)(struct tx_claim *other)) {
+    struct tx_claim *by = NULL;
+    for (struct tx_intent *i = line->last; i != NULL && i->claim->id > c->id; i = i->prev) {
+        if (!i->claim->granted || !same_key(&i->want, &mine->want))
+            continue;
+        behind(i->claim);
+        by = i->claim->granted ? i->claim : by;
+    }
+    return by;
 }
 
 static struct tx_claim *blocked_by_key(const struct tx_claim *c, const struct tx_intent *mine,
                                        void (*behind)(struct tx_claim *other)) {
-    struct tx_claim *by = NULL;
-    for (struct tx_intent *i = *chain_of(c->shard, mine->want.hash); i != NULL; i = i->next)
-        if (i->claim != c && same_key(&i->want, &mine->want) &&
-            modes_conflict(i->want.mode, mine->want.mode) && in_the_way(c, i->claim, behind))
-            by = i->claim;
-    return by;
+    const struct tx_chain *chain = chain_of(c->shard, mine->want.hash);
+    bool exclusive = mine->want.mode == TX_EXCLUSIVE;
+    struct tx_claim *by = before(c, mine, &chain->exclusive);
+    if (by == NULL && exclusive)
+        by = before(c, mine, &chain->shared);
+    if (by != NULL)
+        return by;
+    by = behind_it(c, mine, &chain->exclusive, behind);
+    struct tx_claim *other = exclusive ? behind_it(c, mine, &chain->shared, behind) : NULL;
+    return by != NULL ? by : other;
 }
 
 static struct tx_claim *blocked_by_whole(const struct tx_claim *c,
@@ -221,44 +269,48 @@ static struct tx_claim *blocked_by_whole(const struct tx_claim *c,
     struct tx_claim *by = NULL;
     for (struct list *l = s->queue.next; l != &s->queue; l = l->next) {
         struct tx_claim *other = CONTAINER_OF(l, struct tx_claim, queue);
-        if (other != c && claims_conflict(c, other) && in_the_way(c, other, behind))
-            by = other;
+        if (other == c || !claims_conflict(c, other))
+            continue;
+        if (other->id < c->id)
+            return other;
+        if (other->granted)
+            behind(other);
+        by = other->granted ? other : by;
     }
     return by;
 }
 
 struct tx_claim *claim_blocked(const struct tx_claim *c, void (*behind)(struct tx_claim *other)) {
     struct tx_claim *by = NULL;
-    for (uint32_t i = 0; i < c->count; i++) {
-        struct tx_claim *other = blocked_by_key(c, &c->intents[i], behind);
-        by = other != NULL ? other : by;
-    }
-    if (unlikely(c->shard->whole_claims != 0)) {
-        struct tx_claim *other = blocked_by_whole(c, behind);
-        by = other != NULL ? other : by;
-    }
+    if (unlikely(c->shard->whole_claims != 0))
+        by = blocked_by_whole(c, behind);
+    for (uint32_t i = 0; i < c->count && by == NULL; i++)
+        by = blocked_by_key(c, &c->intents[i], behind);
     return by;
 }
 
-/* next_of_key: the first that wait for this key: shared ones up to an exclusive one, or that one. */
-static void next_of_key(struct tx_intent *first, const struct tx_want *key,
+/* next_of_key: the first that wait for this key: the shared ones before the first exclusive one, and that one. */
+static void next_of_key(const struct tx_shard *s, const struct tx_want *key,
                         void (*may_go)(struct tx_claim *other)) {
-    for (struct tx_intent *i = first; i != NULL; i = i->next) {
-        if (!same_key(&i->want, key))
-            continue;
-        if (!i->claim->granted)
-            may_go(i->claim);
-        if (i->want.mode == TX_EXCLUSIVE)
-            return;
+    const struct tx_chain *chain = chain_of(s, key->hash);
+    struct tx_intent *exclusive = first_of(chain->exclusive.first, key);
+    struct tx_intent *shared = first_of(chain->shared.first, key);
+    for (; shared != NULL; shared = first_of(shared->next, key)) {
+        if (exclusive != NULL && exclusive->claim->id < shared->claim->id)
+            break;
+        if (!shared->claim->granted)
+            may_go(shared->claim);
     }
+    if (exclusive != NULL && !exclusive->claim->granted)
+        may_go(exclusive->claim);
 }
 
 void claim_next(struct tx_claim *c, void (*may_go)(struct tx_claim *other)) {
     struct tx_shard *s = c->shard;
     if (s->waiting == 0)
         return;
-    for (uint32_t i = 0; i < c->count; i++)
-        next_of_key(*chain_of(s, c->intents[i].want.hash), &c->intents[i].want, may_go);
+    for (uint32_t i = 0; i < c->room; i++)
+        next_of_key(s, &c->intents[i].want, may_go);
     if (likely(c->whole == TX_NONE && s->whole_claims == 0))
         return;
     for (struct list *l = s->queue.next; l != &s->queue; l = l->next) {

@@ -14,13 +14,10 @@ enum { BREAK_RELEASE = 1 };
 enum { BREAK_RELEASE = 0 };
 #endif
 
-enum { HOME_BITS = 8 };
-static_assert(BUS_SHARDS_MAX <= 1 << HOME_BITS, "a home fits into an id");
-
 static ON_SHARD void advance(struct shard *home, struct tx *t);
 
 uint64_t tx_next_id(struct tx_shard *s) {
-    return ++s->clock << HOME_BITS | s->id;
+    return ++s->clock << TX_HOME_BITS | s->id;
 }
 
 static void clock_merge(struct tx_shard *s, uint64_t clock) {
@@ -29,7 +26,7 @@ static void clock_merge(struct tx_shard *s, uint64_t clock) {
 }
 
 bool tx_idle(const struct tx_shard *s) {
-    return s->claims == 0 && s->at_home == 0;
+    return s->claims == 0 && s->at_home == 0 && s->returning == 0;
 }
 
 /* --- from a claim to its home --- */
@@ -44,8 +41,10 @@ static void to_home(struct tx_claim *c, struct bus_msg *m, uint16_t home) {
 
 static void from_home(struct tx_claim *c) {
     ASSERT(c->out > 0);
-    if (--c->out == 0 && c->released)
-        claim_free(c);
+    if (--c->out != 0 || !c->released)
+        return;
+    c->shard->returning--;
+    claim_free(c);
 }
 
 static void part_granted(struct tx_part *p) {
@@ -66,7 +65,7 @@ static bool may_yield(struct tx_part *p) {
 }
 
 static uint16_t home_of(const struct tx_claim *c) {
-    return (uint16_t)(c->id & ((1U << HOME_BITS) - 1));
+    return (uint16_t)(c->id & ((1U << TX_HOME_BITS) - 1));
 }
 
 static void notice_run(struct shard *home, struct bus_msg *m) {
@@ -154,10 +153,10 @@ static ON_SHARD void look(struct tx_claim *c) {
     const struct tx_ops *ops = c->part->tx->ops;
     if (ops->look != NULL)
         ops->look(c->shard->shard, c->part);
-    for (uint32_t i = 0; BREAK_RELEASE && i < c->count; i++)
-        c->intents[i].want.mode = TX_NONE;
-    if (BREAK_RELEASE)
+    if (BREAK_RELEASE) {
+        claim_unlock(c);
         claim_next(c, may_go);
+    }
 }
 
 static ON_SHARD void release(struct tx_claim *c) {
@@ -166,10 +165,14 @@ static ON_SHARD void release(struct tx_claim *c) {
     claim_next(c, may_go);
     if (c->out == 0)
         claim_free(c);
+    else
+        c->shard->returning++;
 }
 
 static void step_done_run(struct shard *home, struct bus_msg *m) {
+    shard_claim();
     struct tx_claim *c = CONTAINER_OF(m, struct tx_claim, notice);
+    clock_merge(tx_of(home), c->clock);
     c->step.done(home, c->step.arg);
 }
 
@@ -178,6 +181,7 @@ static ON_SHARD void step_go(struct tx_claim *c) {
     c->step.run(s->shard, c->step.arg);
     c->notice.run = step_done_run;
     c->notice.done = notice_done;
+    c->clock = s->clock;
     to_home(c, &c->notice, c->step.home);
     release(c);
 }
@@ -210,7 +214,7 @@ static void serve(struct tx_shard *s) {
 static ON_SHARD void schedule_at(struct tx_shard *s, struct tx_part *p) {
     struct tx *t = p->tx;
     s->stats.claims++;
-    clock_merge(s, t->id >> HOME_BITS);
+    clock_merge(s, t->id >> TX_HOME_BITS);
     struct tx_claim *c = claim_add(s, t->id, p->wants, p->count, p->whole, t->pins);
     p->claim = c;
     p->refused = c == NULL;
@@ -219,7 +223,6 @@ static ON_SHARD void schedule_at(struct tx_shard *s, struct tx_part *p) {
     c->part = p;
     if (claim_blocked(c, ask) != NULL) {
         s->stats.waited++;
-        serve(s); /* asking may have taken a grant from one that is in line for others */
         return;
     }
     c->granted = true;
@@ -401,7 +404,7 @@ static void advance(struct shard *home, struct tx *t) {
 
 enum err tx_wait(struct shard *at, const struct tx_step *step) {
     struct tx_shard *s = tx_of(at);
-    clock_merge(s, step->id >> HOME_BITS);
+    clock_merge(s, step->id >> TX_HOME_BITS);
     struct tx_claim *c = claim_add(s, step->id, step->wants, step->count, step->whole, false);
     if (c == NULL)
         return ERR_NOMEM;
@@ -423,7 +426,7 @@ void tx_each(const struct tx_shard *s, void (*visit)(void *arg, const struct tx_
     for (struct list *l = s->queue.next; l != &s->queue; l = l->next) {
         struct tx_claim *c = CONTAINER_OF(l, struct tx_claim, queue);
         struct tx_claim *by = c->granted ? NULL : claim_blocked(c, nothing);
-        struct tx_info i = {.time = c->id >> HOME_BITS,
+        struct tx_info i = {.time = c->id >> TX_HOME_BITS,
                             .home = home_of(c),
                             .granted = c->granted,
                             .step = c->part == NULL,

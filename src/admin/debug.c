@@ -249,6 +249,76 @@ static void stringmatch_len_run(struct ctx *c) {
     mem_free(&c->shard->mem, text, (size_t)len);
 }
 
+/* --- TX --- */
+
+/* print_id: of a transaction or step: Lamport's time and the shard it came from; time 0: nobody's. */
+static void print_id(struct reply *r, uint64_t time, uint64_t home) {
+    enum { TEXT_BYTES = 48 };
+    char text[TEXT_BYTES];
+    int n = snprintf(text, sizeof text, "%lu.%lu", (unsigned long)time, (unsigned long)home);
+    if (time == 0)
+        reply_null(r);
+    else
+        reply_bulk(r, (struct span){text, (size_t)n});
+}
+
+static void print_count(struct reply *r, const char *name, uint64_t n) {
+    reply_bulk_cstr(r, name);
+    reply_int(r, (int64_t)n);
+}
+
+static void print_claim(void *arg, const struct tx_info *i) {
+    static const char *const modes[] = {
+        [TX_NONE] = "none", [TX_SHARED] = "shared", [TX_EXCLUSIVE] = "exclusive"};
+    struct reply *r = arg;
+    reply_map(r, 7);
+    reply_bulk_cstr(r, "id");
+    print_id(r, i->time, i->home);
+    reply_bulk_cstr(r, "kind");
+    reply_bulk_cstr(r, i->step ? "step" : "transaction");
+    reply_bulk_cstr(r, "state");
+    reply_bulk_cstr(r, i->yielding ? "asked" : i->granted ? "granted" : "waiting");
+    print_count(r, "shared-keys", i->shared);
+    print_count(r, "exclusive-keys", i->exclusive);
+    reply_bulk_cstr(r, "whole");
+    reply_bulk_cstr(r, modes[i->whole]);
+    reply_bulk_cstr(r, "waits-for");
+    print_id(r, i->waits_for >> TX_HOME_BITS, i->waits_for & ((1U << TX_HOME_BITS) - 1));
+}
+
+/* tx_each_run: takes no part in transactions itself, so that it answers whoever waits for whom. */
+static ON_SHARD void tx_each_run(struct ctx *c) {
+    const struct tx_shard *tx = &c->shard->tx;
+    const struct tx_stats *s = &tx->stats;
+    struct reply *r = &c->reply;
+    reply_map(r, 11);
+    print_count(r, "shard", c->shard->id);
+    reply_bulk_cstr(r, "claims");
+    reply_array(r, tx->claims);
+    tx_each(tx, print_claim, r);
+    print_count(r, "waiting", tx->waiting);
+    print_count(r, "from-here", tx->at_home);
+    print_count(r, "total-started", s->started);
+    print_count(r, "total-claims", s->claims);
+    print_count(r, "total-waited", s->waited);
+    print_count(r, "total-overtook", s->overtook);
+    print_count(r, "total-asked", s->asked);
+    print_count(r, "total-yielded", s->yielded);
+    print_count(r, "total-steps-waited", s->steps_waited);
+}
+
+static void tx_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) {
+    for (unsigned i = 0; i < n; i++) {
+        if (parts[i]->failed) {
+            ctx_oom(c);
+            return;
+        }
+    }
+    reply_array(&c->reply, n);
+    for (unsigned i = 0; i < n; i++)
+        outbuf_add(c->reply.out, parts[i]->buf, parts[i]->len);
+}
+
 /* --- SEGFAULT, PANIC --- */
 
 static void segfault_run(struct ctx *c) {
@@ -300,6 +370,10 @@ static const struct command rows[] = {
     {"DEBUG|STRINGMATCH-LEN", stringmatch_len_run, 4, NO_KEYS, FLAGS, 0, GROUP, SINCE,
      "O(N*M) in both lengths", "Tells whether a pattern matches a text of so many a's.",
      .check = allowed, .syntax = "length:integer pattern"},
+    {"DEBUG|TX", NULL, 2, NO_KEYS, FLAGS | CMD_FANOUT, 0, GROUP, SINCE,
+     "O(N) in the claims of all shards",
+     "Tells for each shard which transactions and steps hold keys, wait, and for whom.",
+     .check = allowed, .each = tx_each_run, .gather = tx_gather},
     {"DEBUG|HELP", command_help_run, 2, NO_KEYS, FLAGS, 0, GROUP, SINCE, "O(1)",
      "Lists the subcommands.", .check = allowed},
 };

@@ -108,7 +108,12 @@ static ON_SHARD void info_each(struct ctx *c) {
     const struct instance *in = instance_of(c->shard);
     const struct observed *seen = &in->observed;
     uint32_t set = asked(c);
-    struct part_head head = {.stats = c->shard->stats, .errors = seen->error_codes};
+    const struct tx_shard *tx = &c->shard->tx;
+    struct part_head head = {.stats = c->shard->stats,
+                             .tx = tx->stats,
+                             .claims = tx->claims,
+                             .claims_waiting = tx->waiting,
+                             .errors = seen->error_codes};
     for (unsigned db = 0; db < keyspace_databases(c->keyspace); db++) {
         const struct table *t = keyspace_peek_table(c->keyspace, db);
         head.keys += t == NULL ? 0 : table_count(t);

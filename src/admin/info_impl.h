@@ -14,9 +14,11 @@
 /* A shard's part is a head, the metrics in the order of their table, the errors, and records. */
 struct part_head {
     uint64_t keys, expires;
-    uint64_t commands; /* that ran there */
-    uint64_t errors;   /* how many struct error_count follow the metrics */
+    uint64_t commands;               /* that ran there */
+    uint64_t errors;                 /* how many struct error_count follow the metrics */
+    uint64_t claims, claims_waiting; /* of transactions and of steps behind them */
     struct shard_stats stats;
+    struct tx_stats tx;
 };
 
 /* What there is of unknown number: one value each, those that are 0 left out, sorted by kind and index. */

@@ -108,6 +108,7 @@ static void reset(struct shard *s) {
     struct keyspace_stats *k = keyspace_stats(s->keyspace);
     k->hits = k->misses = k->expired = 0;
     s->stats = (struct shard_stats){0};
+    s->tx.stats = (struct tx_stats){0};
     memset(instance_of(s)->rates, 0, sizeof instance_of(s)->rates);
 }
 

@@ -152,9 +152,13 @@ void info_shards(struct info *in) {
                    (unsigned long)h.keys, (unsigned long)h.expires, (unsigned long)h.commands,
                    used < 0 ? 0L : (long)info_metric_of(in, part, (size_t)used),
                    connections < 0 ? 0L : (long)info_metric_of(in, part, (size_t)connections));
-        info_print(in,
-                   "messages_sent=%lu,messages_received=%lu,borrows=%lu,longest_turn_usec=%lu\r\n",
+        info_print(in, "messages_sent=%lu,messages_received=%lu,borrows=%lu,longest_turn_usec=%lu,",
                    (unsigned long)h.stats.messages_out, (unsigned long)h.stats.messages_in,
                    (unsigned long)h.stats.borrows, (unsigned long)(h.stats.longest_turn_ns / 1000));
+        info_print(in, "claims=%lu,claims_waiting=%lu,", (unsigned long)h.claims,
+                   (unsigned long)h.claims_waiting);
+        info_print(in, "transactions_started=%lu,transactions_yielded=%lu,steps_waited=%lu\r\n",
+                   (unsigned long)h.tx.started, (unsigned long)h.tx.yielded,
+                   (unsigned long)h.tx.steps_waited);
     }
 }

@@ -37,24 +37,27 @@ static bool check_sources(struct ctx *c, enum op op) {
     return true;
 }
 
-/* longest: of all sources; false after having replied that one is no string. Looks every one of
- * them up, so that those that are dead are gone when `source` looks. */
+/* longest: of all sources; false after having replied that one is no string. */
 static ON_SHARD bool longest(struct ctx *c, size_t *len) {
+    char scratch[STRVAL_INT_BYTES];
     *len = 0;
     for (uint32_t i = 3; i < c->argc; i++) {
-        struct entry *e;
-        if (!ctx_find_string(c, i, &e))
+        struct view v;
+        ctx_view(c, i, &v);
+        if (v.exists && v.value.type != VALUE_STRING) {
+            reply_error(&c->reply, ERR_WRONG_TYPE);
             return false;
-        size_t own = e == NULL ? 0 : str_entry_len(e);
+        }
+        size_t own = view_text(&v, scratch).len;
         *len = own > *len ? own : *len;
     }
     return true;
 }
 
 static ON_SHARD struct span source(struct ctx *c, uint32_t i, char scratch[STRVAL_INT_BYTES]) {
-    const struct table *t = keyspace_peek_table(c->keyspace, c->db);
-    const struct entry *e = t == NULL ? NULL : table_find(t, c->argv[i], ctx_hash(c, i));
-    return e == NULL ? SPAN("") : str_entry_bytes(e, scratch);
+    struct view v;
+    ctx_view(c, i, &v);
+    return view_text(&v, scratch);
 }
 
 /* fold: takes s into acc. `twice` holds, for ONE, the bits that were set in two sources or more. */
@@ -145,6 +148,12 @@ static ON_SHARD bool combine_small(struct ctx *c, enum op op, size_t len) {
     return str_entry_set_as(c, 2, (struct span){(char *)result, len}, REPR_RAW, EXPIRE_NEVER);
 }
 
+/* delete_dest: true when it was there. */
+static ON_SHARD bool delete_dest(struct ctx *c) {
+    return keyspace_find(c->keyspace, c->db, c->argv[2], ctx_hash(c, 2), c->now_ms) != NULL &&
+           ctx_delete(c, 2);
+}
+
 static ON_SHARD void bitop_run(struct ctx *c) {
     enum op op;
     size_t len;
@@ -154,19 +163,25 @@ static ON_SHARD void bitop_run(struct ctx *c) {
     }
     if (!check_sources(c, op) || !longest(c, &len))
         return;
+    bool changed = true;
     if (len == 0)
-        ctx_delete(c, 2);
+        changed = delete_dest(c);
     else if (!(len <= ENTRY_INLINE_MAX ? combine_small(c, op, len) : combine_large(c, op, len)))
         return;
+    if (changed)
+        ctx_changed(c, 2);
     reply_int(&c->reply, (int64_t)len);
 }
+
+static const struct across across = {
+    .look = ctx_look_views, .at = 2, .shared_from = 3, .shared_to = UINT32_MAX};
 
 static const struct command rows[] = {
     {"BITOP", bitop_run, -4, KEYS(2, -1, 1), CMD_WRITE | CMD_DENY_OOM, ACL_BITMAP, "bitmap",
      "2.6.0", "O(N) in the bytes of all sources",
      "Stores the result of a bitwise operation between strings.",
      .key_access = "OW update;RO access",
-     .syntax = "operation(AND|OR|XOR|NOT|DIFF|DIFF1|ANDOR|ONE) destkey key..."},
+     .syntax = "operation(AND|OR|XOR|NOT|DIFF|DIFF1|ANDOR|ONE) destkey key...", .across = &across},
 };
 
 void bitop_register(void) {

@@ -35,6 +35,7 @@ static const struct bit_name acl_names[] = {
     {ACL_BLOCKING, "@blocking"},
     {ACL_DANGEROUS, "@dangerous"},
     {ACL_CONNECTION, "@connection"},
+    {ACL_TRANSACTION, "@transaction"},
 };
 
 static void reply_names(struct reply *r, uint32_t bits, const struct bit_name *names, size_t n) {

@@ -37,6 +37,11 @@ struct entry *ctx_peek(struct ctx *c, uint32_t i) ON_SHARD;
 /* ctx_delete: the key argv[i]; false when it was not there. */
 bool ctx_delete(struct ctx *c, uint32_t i) ON_SHARD;
 
+/* ctx_slot: of argv[i], a key of a call over several shards. view_text: a string as text, which for
+ * an integer is written to scratch; of no key the empty string. */
+struct key_slot *ctx_slot(const struct ctx *c, uint32_t i);
+struct span view_text(const struct view *v, char scratch[STRVAL_INT_BYTES]);
+
 /* ctx_fetch_ahead: hashes of n <= CTX_FETCH_AHEAD keys, argv[first + i * step], whose buckets and
  * entries are on their way into the cache then. */
 enum { CTX_FETCH_AHEAD = 16 }; /* about what a core has in flight */

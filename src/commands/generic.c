@@ -8,7 +8,8 @@ const char *type_name(unsigned type) {
     return names[type] == NULL ? "unknown" : names[type];
 }
 
-typedef bool key_fn(struct ctx *c, struct span key, uint64_t hash);
+/* Is it true of the key argv[i]? */
+typedef bool key_fn(struct ctx *c, uint32_t i, uint64_t hash);
 
 /* count_keys: replies for how many of the keys argv[1] and on `each` is true. */
 static ON_SHARD void count_keys(struct ctx *c, key_fn *each) {
@@ -18,22 +19,31 @@ static ON_SHARD void count_keys(struct ctx *c, key_fn *each) {
         unsigned some = c->argc - at < CTX_FETCH_AHEAD ? c->argc - at : CTX_FETCH_AHEAD;
         ctx_fetch_ahead(c, at, 1, some, hashes);
         for (unsigned i = 0; i < some; i++)
-            n += each(c, c->argv[at + i], hashes[i]);
+            n += each(c, at + i, hashes[i]);
     }
     reply_int(&c->reply, n);
 }
 
-static ON_SHARD bool delete_key(struct ctx *c, struct span key, uint64_t hash) {
-    struct entry *e = keyspace_find(c->keyspace, c->db, key, hash, c->now_ms);
-    return e != NULL && table_delete(keyspace_peek_table(c->keyspace, c->db), key, hash);
+/* tally_keys: the same of those that lie on this shard; the sum is replied elsewhere. */
+static ON_SHARD void tally_keys(struct ctx *c, key_fn *each) {
+    for (const struct key_slot *k = ctx_first_slot(c); k != NULL; k = ctx_next_slot(c, k))
+        c->tally += each(c, k->arg, k->hash);
 }
 
-static ON_SHARD bool key_exists(struct ctx *c, struct span key, uint64_t hash) {
-    return ctx_peek_at(c, key, hash) != NULL;
+static ON_SHARD bool delete_key(struct ctx *c, uint32_t i, uint64_t hash) {
+    if (keyspace_find(c->keyspace, c->db, c->argv[i], hash, c->now_ms) == NULL)
+        return false;
+    table_delete(keyspace_peek_table(c->keyspace, c->db), c->argv[i], hash);
+    ctx_changed(c, i);
+    return true;
 }
 
-static ON_SHARD bool touch_key(struct ctx *c, struct span key, uint64_t hash) {
-    struct entry *e = ctx_find_at(c, key, hash);
+static ON_SHARD bool key_exists(struct ctx *c, uint32_t i, uint64_t hash) {
+    return ctx_peek_at(c, c->argv[i], hash) != NULL;
+}
+
+static ON_SHARD bool touch_key(struct ctx *c, uint32_t i, uint64_t hash) {
+    struct entry *e = ctx_find_at(c, c->argv[i], hash);
     if (e != NULL)
         entry_set_access(e, ctx_access_now(c)); /* NO-TOUCH is for others */
     return e != NULL;
@@ -43,13 +53,29 @@ static ON_SHARD void del_run(struct ctx *c) {
     count_keys(c, delete_key);
 }
 
+static ON_SHARD void del_after(struct ctx *c) {
+    tally_keys(c, delete_key);
+}
+
 static ON_SHARD void exists_run(struct ctx *c) {
     count_keys(c, key_exists);
+}
+
+static ON_SHARD void exists_look(struct ctx *c) {
+    tally_keys(c, key_exists);
 }
 
 static ON_SHARD void touch_run(struct ctx *c) {
     count_keys(c, touch_key);
 }
+
+static ON_SHARD void touch_look(struct ctx *c) {
+    tally_keys(c, touch_key);
+}
+
+static const struct across del_across = {.after = del_after, .join = JOIN_SUM};
+static const struct across exists_across = {.look = exists_look, .join = JOIN_SUM};
+static const struct across touch_across = {.look = touch_look, .join = JOIN_SUM};
 
 static ON_SHARD void type_run(struct ctx *c) {
     const struct entry *e = ctx_peek(c, 1);
@@ -60,19 +86,19 @@ static const struct command rows[] = {
     {"DEL", del_run, -2, KEYS(1, -1, 1), CMD_WRITE, ACL_KEYSPACE, "generic", "1.0.0",
      "O(N) in the keys", "Deletes keys.",
      .tips = "request_policy:multi_shard response_policy:agg_sum", .key_access = "RM delete",
-     .syntax = "key..."},
+     .syntax = "key...", .across = &del_across},
     {"UNLINK", del_run, -2, KEYS(1, -1, 1), CMD_WRITE | CMD_FAST, ACL_KEYSPACE, "generic", "4.0.0",
      "O(1) for each key", "Deletes keys; what they held may be freed later.",
      .tips = "request_policy:multi_shard response_policy:agg_sum", .key_access = "RM delete",
-     .syntax = "key..."},
+     .syntax = "key...", .across = &del_across},
     {"EXISTS", exists_run, -2, KEYS(1, -1, 1), CMD_READ | CMD_FAST, ACL_KEYSPACE, "generic",
      "1.0.0", "O(N) in the keys", "Counts which of the keys exist.",
      .tips = "request_policy:multi_shard response_policy:agg_sum", .key_access = "RO",
-     .syntax = "key..."},
+     .syntax = "key...", .across = &exists_across},
     {"TOUCH", touch_run, -2, KEYS(1, -1, 1), CMD_READ | CMD_FAST, ACL_KEYSPACE, "generic", "3.2.1",
      "O(N) in the keys", "Counts which of the keys exist, and notes that they were accessed.",
      .tips = "request_policy:multi_shard response_policy:agg_sum", .key_access = "RO",
-     .syntax = "key..."},
+     .syntax = "key...", .across = &touch_across},
     {"TYPE", type_run, 2, KEY(1), CMD_READ | CMD_FAST, ACL_KEYSPACE, "generic", "1.0.0", "O(1)",
      "Returns the type of what a key holds.", .key_access = "RO", .syntax = "key"},
 };

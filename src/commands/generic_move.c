@@ -2,7 +2,11 @@
  *
  * The new entry is made first, and only when it stands the old one goes: so memory that fails
  * leaves everything as it was. For that moment both entries hold the same object.
- */
+ *
+ * Between two shards RENAME runs where the new key lies, and `after` takes the old one out where
+ * that lies. A blob that nobody else holds changes its shard with it; pins belong to the shard of
+ * the key and are not atomic, so one that a reply still holds is copied. */
+#include "shards/assert.h"
 #include "str_entry_impl.h"
 
 struct place {
@@ -11,39 +15,71 @@ struct place {
     uint64_t hash;
 };
 
-/* put_held: stores under `to` what e holds, expiry included. An object then belongs to both: a pin
- * of its own is the caller's to add, or to save by taking e out. NULL: replied that memory is out.
- */
-static ON_SHARD struct entry *put_held(struct ctx *c, const struct place *to,
-                                       const struct entry *e) {
-    char inline_bytes[ENTRY_INLINE_MAX];
-    struct value v = {.type = (uint8_t)entry_type(e), .repr = (uint8_t)entry_repr(e)};
-    if (v.repr == REPR_INT) {
-        v.integer = entry_int(e);
-    } else if (v.repr == REPR_OBJECT) {
-        v.object = entry_object(e);
-    } else {
-        v.bytes = entry_bytes(e);
-        memcpy(inline_bytes, v.bytes.ptr, v.bytes.len);
-        v.bytes.ptr = inline_bytes;
-    }
-    int64_t expire_ms = entry_expire_ms(e);
-    uint32_t access = entry_access(e);
-    const struct entry *before =
-        v.repr == REPR_OBJECT ? table_find(to->table, to->key, to->hash) : NULL;
-    bool held_already =
-        before != NULL && entry_repr(before) == REPR_OBJECT && entry_object(before) == v.object;
-    struct entry *made = table_put(to->table, to->key, to->hash, &v, expire_ms);
-    if (made == NULL) {
+/* place_in: where a key would go in a database; NULL table: replied that memory is out. */
+static ON_SHARD struct place place_in(struct ctx *c, uint32_t db, uint32_t key) {
+    struct place to = {keyspace_table(c->keyspace, db), c->argv[key], ctx_hash(c, key)};
+    if (to.table == NULL)
         ctx_oom(c);
-        return NULL;
+    return to;
+}
+
+/* put_view: stores under `to` what v shows, expiry and access time included. An object then belongs
+ * to both: a pin of its own is the caller's to add, or to save by taking the old entry out. False:
+ * replied that memory is out. */
+static ON_SHARD bool put_view(struct ctx *c, const struct place *to, const struct view *v) {
+    char inline_bytes[ENTRY_INLINE_MAX];
+    struct value value = v->value;
+    bool is_object = value.repr == REPR_OBJECT;
+    if (value.repr != REPR_INT && !is_object) {
+        memcpy(inline_bytes, value.bytes.ptr, value.bytes.len);
+        value.bytes.ptr = inline_bytes;
     }
-    entry_set_access(made, access);
+    const struct entry *before = is_object ? table_find(to->table, to->key, to->hash) : NULL;
+    bool held_already =
+        before != NULL && entry_repr(before) == REPR_OBJECT && entry_object(before) == value.object;
+    if (table_put(to->table, to->key, to->hash, &value, v->expire_ms) == NULL) {
+        ctx_oom(c);
+        return false;
+    }
     /* table_put leaves an object alone that it finds in place; its pin would be one too many now.
      */
     if (held_already)
-        blob_unpin(keyspace_mem(c->keyspace), v.object);
-    return made;
+        blob_unpin(keyspace_mem(c->keyspace), value.object);
+    return true;
+}
+
+/* put_copy: the same with bytes of its own, for an object that lies on another shard. */
+static ON_SHARD bool put_copy(struct ctx *c, const struct place *to, const struct view *v) {
+    if (v->value.repr != REPR_OBJECT)
+        return put_view(c, to, v);
+    ASSERT(v->value.type == VALUE_STRING);
+    struct mem *m = keyspace_mem(c->keyspace);
+    const struct blob *from = v->value.object;
+    struct blob *b = blob_create(m, from->len);
+    if (b == NULL) {
+        ctx_oom(c);
+        return false;
+    }
+    memcpy(b->data, from->data, from->len);
+    b->len = from->len;
+    struct view own = *v;
+    own.value.object = b;
+    if (put_view(c, to, &own))
+        return true;
+    blob_unpin(m, b);
+    return false;
+}
+
+/* put_shared: the same on one shard. A blob is shared until one of its entries writes: copying
+ * costs nothing until then. */
+static ON_SHARD bool put_shared(struct ctx *c, const struct place *to, const struct view *v) {
+    if (v->value.repr != REPR_OBJECT)
+        return put_view(c, to, v);
+    blob_pin(v->value.object);
+    if (put_view(c, to, v))
+        return true;
+    blob_unpin(keyspace_mem(c->keyspace), v->value.object);
+    return false;
 }
 
 /* take_out: removes an entry whose object lives on elsewhere. */
@@ -54,23 +90,76 @@ static ON_SHARD void take_out(struct table *t, struct span key, uint64_t hash) {
     table_take(t, key, hash, inline_bytes, &gone, &expire_ms);
 }
 
+/* rename_look: a blob that can change its shard is kept in the slot of its key; its bytes, and what
+ * it is charged, in the view: `after` must not look into it, since it is the other shard's by then.
+ */
+static ON_SHARD void rename_look(struct ctx *c) {
+    ctx_look_views(c);
+    struct key_slot *k = ctx_slot(c, 1);
+    if (k->shard != c->shard->id)
+        return;
+    k->kept = NULL;
+    if (!k->view.exists || k->view.value.repr != REPR_OBJECT)
+        return;
+    ASSERT(k->view.value.type == VALUE_STRING);
+    struct blob *b = k->view.value.object;
+    if (b->refs != 1)
+        return;
+    k->kept = b;
+    k->view.value.bytes.len = b->len;
+    k->view.value.integer = (int64_t)blob_bytes(b);
+}
+
+static ON_SHARD void rename_after(struct ctx *c) {
+    const struct key_slot *k = ctx_slot(c, 1);
+    if (!c->slots->go || k->shard != c->shard->id)
+        return;
+    struct table *t = ctx_table(c);
+    if (k->kept != NULL) {
+        struct blob gone = {.refs = 1, .len = k->view.value.bytes.len};
+        entry_set_object(table_find(t, c->argv[1], k->hash), &gone);
+        take_out(t, c->argv[1], k->hash);
+        mem_charge(keyspace_mem(c->keyspace), -k->view.value.integer);
+    } else {
+        table_delete(t, c->argv[1], k->hash);
+    }
+    ctx_changed(c, 1);
+}
+
+/* put_from_afar: of another shard's key, which `after` takes out. */
+static ON_SHARD bool put_from_afar(struct ctx *c, const struct place *to, const struct view *from) {
+    bool moves = ctx_slot(c, 1)->kept != NULL;
+    c->slots->go = moves ? put_view(c, to, from) : put_copy(c, to, from);
+    if (c->slots->go && moves)
+        mem_charge(keyspace_mem(c->keyspace), from->value.integer);
+    return c->slots->go;
+}
+
 /* rename_to: false after having replied why not. */
 static ON_SHARD bool rename_to(struct ctx *c, bool replace, bool *renamed) {
-    struct place to = {NULL, c->argv[2], ctx_hash(c, 2)};
-    struct entry *there = keyspace_find(c->keyspace, c->db, to.key, to.hash, c->now_ms);
-    bool taken = there != NULL;
-    struct entry *e = ctx_find(c, 1);
-    if (e == NULL) {
+    struct view there, from;
+    ctx_view(c, 2, &there);
+    ctx_view(c, 1, &from);
+    if (!from.exists) {
         reply_error(&c->reply, ERR_NO_KEY);
         return false;
     }
-    *renamed = replace || !taken;
+    *renamed = replace || !there.exists;
     if (!*renamed || span_eq(c->argv[1], c->argv[2]))
         return true;
-    to.table = ctx_table(c);
-    if (put_held(c, &to, e) == NULL)
+    struct place to = place_in(c, c->db, 2);
+    if (to.table == NULL)
         return false;
-    take_out(to.table, c->argv[1], ctx_hash(c, 1));
+    if (c->slots != NULL) {
+        if (!put_from_afar(c, &to, &from))
+            return false;
+    } else {
+        if (!put_view(c, &to, &from))
+            return false;
+        take_out(to.table, c->argv[1], ctx_hash(c, 1));
+        ctx_changed(c, 1);
+    }
+    ctx_changed(c, 2);
     return true;
 }
 
@@ -106,14 +195,6 @@ static bool get_db(struct ctx *c, uint32_t i, uint32_t *db) {
 
 static const char ERR_SAME_OBJECT[] = "ERR source and destination objects are the same";
 
-/* place_in: where a key would go in a database; NULL table: replied that memory is out. */
-static ON_SHARD struct place place_in(struct ctx *c, uint32_t db, uint32_t key) {
-    struct place to = {keyspace_table(c->keyspace, db), c->argv[key], ctx_hash(c, key)};
-    if (to.table == NULL)
-        ctx_oom(c);
-    return to;
-}
-
 static ON_SHARD void move_run(struct ctx *c) {
     uint32_t db;
     if (!get_db(c, 2, &db))
@@ -122,16 +203,19 @@ static ON_SHARD void move_run(struct ctx *c) {
         reply_error(&c->reply, ERR_SAME_OBJECT);
         return;
     }
-    struct entry *e = ctx_find(c, 1);
+    struct view from;
     uint64_t hash = ctx_hash(c, 1);
-    if (e == NULL || keyspace_find(c->keyspace, db, c->argv[1], hash, c->now_ms) != NULL) {
+    ctx_view(c, 1, &from);
+    if (!from.exists || keyspace_find(c->keyspace, db, c->argv[1], hash, c->now_ms) != NULL) {
         reply_int(&c->reply, 0);
         return;
     }
     struct place to = place_in(c, db, 1);
-    if (to.table == NULL || put_held(c, &to, e) == NULL)
+    if (to.table == NULL || !put_view(c, &to, &from))
         return;
     take_out(ctx_table(c), c->argv[1], hash);
+    ctx_changed(c, 1);
+    ctx_changed_in(c, db, 1);
     reply_int(&c->reply, 1);
 }
 
@@ -162,37 +246,36 @@ static ON_SHARD void copy_run(struct ctx *c) {
     if (!copy_options(c, &db, &replace))
         return;
     bool taken = keyspace_find(c->keyspace, db, c->argv[2], ctx_hash(c, 2), c->now_ms) != NULL;
-    struct entry *e = ctx_find(c, 1);
-    if (e == NULL || (taken && !replace)) {
+    struct view from;
+    ctx_view(c, 1, &from);
+    if (!from.exists || (taken && !replace)) {
         reply_int(&c->reply, 0);
         return;
     }
     struct place to = place_in(c, db, 2);
-    if (to.table == NULL)
+    if (to.table == NULL || !(c->slots == NULL ? put_shared : put_copy)(c, &to, &from))
         return;
-    /* A blob is shared until one of its entries writes: copying costs nothing until then. */
-    struct blob *shared = entry_repr(e) == REPR_OBJECT ? entry_object(e) : NULL;
-    if (shared != NULL)
-        blob_pin(shared);
-    if (put_held(c, &to, e) != NULL)
-        reply_int(&c->reply, 1);
-    else if (shared != NULL)
-        blob_unpin(keyspace_mem(c->keyspace), shared);
+    ctx_changed_in(c, db, 2);
+    reply_int(&c->reply, 1);
 }
+
+static const struct across rename_across = {.look = rename_look, .at = 2, .after = rename_after};
+static const struct across copy_across = {
+    .look = ctx_look_views, .at = 2, .shared_from = 1, .shared_to = 1};
 
 static const struct command rows[] = {
     {"RENAME", rename_run, 3, KEYS(1, 2, 1), CMD_WRITE, ACL_KEYSPACE, "generic", "1.0.0", "O(1)",
      "Gives a key another name; what had that name is lost.",
-     .key_access = "RW access delete;OW update", .syntax = "key newkey"},
+     .key_access = "RW access delete;OW update", .syntax = "key newkey", .across = &rename_across},
     {"RENAMENX", renamenx_run, 3, KEYS(1, 2, 1), CMD_WRITE | CMD_FAST, ACL_KEYSPACE, "generic",
      "1.0.0", "O(1)", "Gives a key another name that nothing has.",
-     .key_access = "RW access delete;OW insert", .syntax = "key newkey"},
+     .key_access = "RW access delete;OW insert", .syntax = "key newkey", .across = &rename_across},
     {"MOVE", move_run, 3, KEY(1), CMD_WRITE | CMD_FAST, ACL_KEYSPACE, "generic", "1.0.0", "O(1)",
      "Moves a key to another database.", .key_access = "RW access update", .syntax = "key db"},
     {"COPY", copy_run, -3, KEYS(1, 2, 1), CMD_WRITE | CMD_DENY_OOM, ACL_KEYSPACE, "generic",
      "6.2.0", "O(N) in the elements of a collection, O(1) for a string",
      "Copies what a key holds to another key.", .key_access = "RO access;OW update",
-     .syntax = "source:key destination:key [DB=destination-db] [REPLACE]"},
+     .syntax = "source:key destination:key [DB=destination-db] [REPLACE]", .across = &copy_across},
 };
 
 void generic_move_register(void) {

@@ -1,12 +1,14 @@
 /* generic_walk.c: commands over all keys of a database: KEYS, SCAN, RANDOMKEY, DBSIZE, FLUSHDB,
- * FLUSHALL.
+ * FLUSHALL, SWAPDB.
  *
- * What spans all shards runs on each of them and is gathered at home. SCAN goes through the shards
- * one after the other: its cursor is  shard << 33 | cursor of that shard's table,  so that 0 is the
- * beginning of the first, and 0 is replied at the end of the last.
+ * What spans all shards runs on each of them and is gathered at home; what must be seen of all
+ * shards at one moment is a CMD_WHOLE. SCAN goes through the shards one after the other: its cursor
+ * is  shard << 33 | cursor of that shard's table,  so that 0 is the beginning of the first, and 0 is
+ * replied at the end of the last.
  */
 #include "anax/glob.h"
 #include "ctx_impl.h"
+#include "shards/assert.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -255,15 +257,24 @@ static bool flush_options(const struct ctx *c, bool *wait) {
     return c->argc == 1 || *wait || (c->argc == 2 && span_is(c->argv[1], "ASYNC"));
 }
 
+static bool flush_check(struct ctx *c) {
+    bool wait;
+    if (flush_options(c, &wait))
+        return true;
+    reply_error(&c->reply, ERR_SYNTAX);
+    return false;
+}
+
 /* flush_each: the databases are empty at once; freeing what they held goes on in slices between
  * other work, unless the client asked to wait for it. */
 static ON_SHARD void flush_each(struct ctx *c, uint32_t first_db, uint32_t dbs) {
-    bool wait;
-    if (!flush_options(c, &wait))
-        return;
+    bool wait, valid = flush_options(c, &wait);
+    ASSERT(valid);
     for (uint32_t db = first_db; db < first_db + dbs; db++) {
-        if (keyspace_peek_table(c->keyspace, db) != NULL)
-            keyspace_flush(c->keyspace, db);
+        if (keyspace_peek_table(c->keyspace, db) == NULL)
+            continue;
+        watch_flushing(c->shard, db);
+        keyspace_flush(c->keyspace, db);
     }
     while (wait && keyspace_free_some(c->keyspace, FREE_SLICE)) {
     }
@@ -277,20 +288,47 @@ static ON_SHARD void flushall_each(struct ctx *c) {
     flush_each(c, 0, keyspace_databases(c->keyspace));
 }
 
-static void flush_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) {
-    bool wait;
-    (void)parts;
-    (void)n;
-    if (flush_options(c, &wait))
-        reply_ok(&c->reply);
-    else
-        reply_error(&c->reply, ERR_SYNTAX);
+/* --- SWAPDB --- */
+
+/* swapdb_args: NULL, or what is wrong with them. Redis tells of both numbers first whether they are
+ * any. */
+static const char *swapdb_args(const struct ctx *c, uint32_t db[2]) {
+    static const char *const wrong[] = {"ERR invalid first DB index",
+                                        "ERR invalid second DB index"};
+    int64_t n[2];
+    for (uint32_t i = 0; i < 2; i++)
+        if (!strval_parse_int(c->argv[1 + i], &n[i]) || n[i] < INT32_MIN || n[i] > INT32_MAX)
+            return wrong[i];
+    for (uint32_t i = 0; i < 2; i++) {
+        if (n[i] < 0 || n[i] >= keyspace_databases(c->keyspace))
+            return "ERR DB index is out of range";
+        db[i] = (uint32_t)n[i];
+    }
+    return NULL;
+}
+
+static bool swapdb_check(struct ctx *c) {
+    uint32_t db[2];
+    const char *wrong = swapdb_args(c, db);
+    if (wrong != NULL)
+        reply_error(&c->reply, wrong);
+    return wrong == NULL;
+}
+
+static ON_SHARD void swapdb_each(struct ctx *c) {
+    uint32_t db[2];
+    const char *wrong = swapdb_args(c, db);
+    ASSERT(wrong == NULL);
+    if (db[0] == db[1])
+        return;
+    keyspace_swap(c->keyspace, db[0], db[1]);
+    watch_swapped(c->shard, db[0], db[1]);
 }
 
 static const struct command rows[] = {
-    {"KEYS", NULL, 2, NO_KEYS, CMD_READ | CMD_FANOUT, ACL_KEYSPACE | ACL_DANGEROUS, "generic",
-     "1.0.0", "O(N) in the keys of the database", "Returns all keys that match a pattern.",
-     .each = keys_each, .gather = keys_gather,
+    {"KEYS", NULL, 2, NO_KEYS, CMD_READ | CMD_FANOUT | CMD_WHOLE, ACL_KEYSPACE | ACL_DANGEROUS,
+     "generic", "1.0.0", "O(N) in the keys of the database",
+     "Returns all keys that match a pattern.", .each = keys_each, .gather = keys_gather,
      .tips = "request_policy:all_shards nondeterministic_output_order", .syntax = "pattern"},
     {"SCAN", scan_run, -2, NO_KEYS, CMD_READ | CMD_ROUTED, ACL_KEYSPACE, "generic", "2.8.0",
      "O(1) for each call, O(N) for all of them", "Returns some keys and where to go on.",
@@ -300,19 +338,24 @@ static const struct command rows[] = {
     {"RANDOMKEY", NULL, 1, NO_KEYS, CMD_READ | CMD_FANOUT, ACL_KEYSPACE, "generic", "1.0.0", "O(1)",
      "Returns any key of the database.", .each = randomkey_each, .gather = randomkey_gather,
      .tips = "request_policy:all_shards response_policy:special nondeterministic_output"},
-    {"DBSIZE", NULL, 1, NO_KEYS, CMD_READ | CMD_FAST | CMD_FANOUT, ACL_KEYSPACE, "server", "1.0.0",
-     "O(1)", "Returns the number of keys in the database.", .each = dbsize_each,
+    {"DBSIZE", NULL, 1, NO_KEYS, CMD_READ | CMD_FAST | CMD_FANOUT | CMD_WHOLE, ACL_KEYSPACE,
+     "server", "1.0.0", "O(1)", "Returns the number of keys in the database.", .each = dbsize_each,
      .gather = dbsize_gather, .tips = "request_policy:all_shards response_policy:agg_sum"},
-    {"FLUSHDB", NULL, -1, NO_KEYS, CMD_WRITE | CMD_FANOUT, ACL_KEYSPACE | ACL_DANGEROUS, "server",
-     "1.0.0", "O(1), and O(N) in the keys for freeing them", "Deletes all keys of the database.",
-     .each = flushdb_each, .gather = flush_gather,
-     .tips = "request_policy:all_shards response_policy:all_succeeded",
+    {"FLUSHDB", NULL, -1, NO_KEYS, CMD_WRITE | CMD_FANOUT | CMD_WHOLE, ACL_KEYSPACE | ACL_DANGEROUS,
+     "server", "1.0.0", "O(1), and O(N) in the keys for freeing them",
+     "Deletes all keys of the database.", .each = flushdb_each, .gather = command_ok_gather,
+     .check = flush_check, .tips = "request_policy:all_shards response_policy:all_succeeded",
      .syntax = "[flush-type(ASYNC|SYNC)]"},
-    {"FLUSHALL", NULL, -1, NO_KEYS, CMD_WRITE | CMD_FANOUT, ACL_KEYSPACE | ACL_DANGEROUS, "server",
-     "1.0.0", "O(1), and O(N) in the keys for freeing them", "Deletes all keys of all databases.",
-     .each = flushall_each, .gather = flush_gather,
-     .tips = "request_policy:all_shards response_policy:all_succeeded",
+    {"FLUSHALL", NULL, -1, NO_KEYS, CMD_WRITE | CMD_FANOUT | CMD_WHOLE,
+     ACL_KEYSPACE | ACL_DANGEROUS, "server", "1.0.0", "O(1), and O(N) in the keys for freeing them",
+     "Deletes all keys of all databases.", .each = flushall_each, .gather = command_ok_gather,
+     .check = flush_check, .tips = "request_policy:all_shards response_policy:all_succeeded",
      .syntax = "[flush-type(ASYNC|SYNC)]"},
+    {"SWAPDB", NULL, 3, NO_KEYS, CMD_WRITE | CMD_FAST | CMD_FANOUT | CMD_WHOLE,
+     ACL_KEYSPACE | ACL_DANGEROUS, "server", "4.0.0",
+     "O(N) in the keys of both databases that are watched",
+     "Exchanges two databases, for all clients at once.", .each = swapdb_each,
+     .gather = command_ok_gather, .check = swapdb_check, .syntax = "index1:integer index2:integer"},
 };
 
 void generic_walk_register(void) {

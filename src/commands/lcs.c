@@ -157,15 +157,11 @@ static ON_SHARD void lcs_run(struct ctx *c) {
     struct span *sides[] = {&l.a, &l.b};
     bool strings = true;
     for (uint32_t i = 0; i < 2; i++) {
-        /* Finding the second key may delete it, after which an entry found before is no longer
-         * good: so both are looked for once more below. */
-        struct entry *e = ctx_find(c, 1 + i);
-        strings = strings && (e == NULL || entry_type(e) == VALUE_STRING);
-    }
-    for (uint32_t i = 0; i < 2; i++) {
-        struct table *t = keyspace_peek_table(c->keyspace, c->db);
-        struct entry *e = t == NULL ? NULL : table_find(t, c->argv[1 + i], ctx_hash(c, 1 + i));
-        *sides[i] = e == NULL || !strings ? SPAN("") : str_entry_bytes(e, scratch[i]);
+        struct view v;
+        ctx_view(c, 1 + i, &v);
+        bool fits = !v.exists || v.value.type == VALUE_STRING;
+        *sides[i] = fits ? view_text(&v, scratch[i]) : SPAN("");
+        strings = strings && fits;
     }
     if (!strings)
         reply_error(&c->reply, "ERR The specified keys must contain string values");
@@ -173,11 +169,14 @@ static ON_SHARD void lcs_run(struct ctx *c) {
         compare(c, &l);
 }
 
+static const struct across across = {.look = ctx_look_views, .at = 1};
+
 static const struct command rows[] = {
     {"LCS", lcs_run, -3, KEYS(1, 2, 1), CMD_READ, ACL_STRING, "string", "7.0.0", "O(N*M)",
      "Returns the longest common subsequence of two strings, its length or its ranges.",
      .key_access = "RO access",
-     .syntax = "key1:key key2:key [LEN] [IDX] [MINMATCHLEN=min-match-len:integer] [WITHMATCHLEN]"},
+     .syntax = "key1:key key2:key [LEN] [IDX] [MINMATCHLEN=min-match-len:integer] [WITHMATCHLEN]",
+     .across = &across},
 };
 
 void lcs_register(void) {

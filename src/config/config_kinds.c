@@ -205,11 +205,11 @@ static void text_allowed(const struct config_row *row, struct text *out) {
     text_addf(out, "a text of at most %" PRId64 " bytes", row->max);
 }
 
-/* CONFIG SET gives several values as one, split at each single space as Redis does; false: too many. */
+/* CONFIG SET gives several values as one, split at each single space as Redis does: two spaces, or one at the
+ * end, have an empty word behind them. False: too many. */
 static bool split(const struct span *values, unsigned n, struct span words[CONFIG_VALUES_MAX],
                   unsigned *count) {
-    const char *c = values[0].ptr;
-    size_t left = values[0].len;
+    struct span rest = values[0];
 
     *count = 0;
     if (n > 1) {
@@ -218,15 +218,16 @@ static bool split(const struct span *values, unsigned n, struct span words[CONFI
         *count = n;
         return true;
     }
-    while (left > 0 && *count < CONFIG_VALUES_MAX) {
-        const char *space = memchr(c, ' ', left);
-        size_t len = space == NULL ? left : (size_t)(space - c);
-        words[(*count)++] = (struct span){c, len};
-        size_t taken = space == NULL ? len : len + 1;
-        c += taken;
-        left -= taken;
+    for (bool more = rest.len > 0; more;) {
+        if (*count == CONFIG_VALUES_MAX)
+            return false;
+        const char *space = memchr(rest.ptr, ' ', rest.len);
+        size_t len = space == NULL ? rest.len : (size_t)(space - rest.ptr);
+        words[(*count)++] = (struct span){rest.ptr, len};
+        more = space != NULL;
+        rest = (struct span){rest.ptr + len + more, rest.len - len - more};
     }
-    return left == 0;
+    return true;
 }
 
 /* --- client-output-buffer-limit: any number of "class hard soft seconds" --- */

@@ -1,9 +1,5 @@
-/* batch.c: where commands run and how their replies come together. */
+/* batch.c: where commands go to run, and how their replies come together. */
 #include "net_impl.h"
-#include "shards/clock.h"
-#include "shards/log.h"
-
-enum { LOOK_AHEAD = 6 };
 
 static size_t batch_bytes(unsigned shards) {
     return sizeof(struct batch) + shards * sizeof(struct part);
@@ -18,7 +14,8 @@ static struct batch *batch_create(struct net *n) {
     struct batch *b = mem_alloc(&n->shard->mem, batch_bytes(shards));
     if (b == NULL)
         return NULL;
-    memset(b, 0, offsetof(struct batch, ops));
+    memset(b, 0, offsetof(struct batch, own_ops));
+    list_init(&b->watched);
     b->parts = (struct part *)(void *)(b + 1);
     memset(b->parts, 0, shards * sizeof *b->parts);
     b->net = n;
@@ -27,6 +24,7 @@ static struct batch *batch_create(struct net *n) {
         b->parts[i].batch = b;
         b->parts[i].shard = (uint16_t)i;
         outbuf_init(&b->parts[i].out, &n->shard->mem);
+        outbuf_init(&b->parts[i].raw, &n->shard->mem);
     }
     return b;
 }
@@ -48,9 +46,13 @@ struct batch *batch_begin(struct conn *c, struct io_buf *buf, struct inbuf *in) 
     b->args = b->own_args;
     b->args_cap = NET_BATCH_ARGS;
     b->args_len = 0;
-    b->op_count = b->gathered = b->parts_waiting = b->parts_live = 0;
+    b->ops = b->own_ops;
+    b->ops_cap = NET_BATCH_COMMANDS;
+    b->op_count = b->gathered = 0;
+    b->parts_waiting = b->parts_live = 0;
     b->proto = c->session.proto;
-    b->fanout = b->done = b->writes = false;
+    b->as_unit = b->exec = b->exec_begun = b->aborted = b->refused = false;
+    b->done = b->writes = false;
     b->no_touch = c->session.no_touch;
     b->quiet = c->session.reply_off || c->session.reply_skip;
     return b;
@@ -80,7 +82,8 @@ static void part_reset(struct part *p) {
     p->out.len = p->taken = 0;
     p->out.ref_count = p->refs_taken = 0;
     p->out.ref_bytes = 0;
-    p->used = p->slow = false;
+    p->used = p->slow = p->aborted = false;
+    outbuf_deinit(&p->raw);
     if (p->out.cap > NET_OUT_KEEP_BYTES || p->out.failed) {
         p->out.mem = m;
         outbuf_deinit(&p->out);
@@ -103,17 +106,36 @@ static void batch_recycle(struct batch *b) {
     n->spare_batch_count++;
 }
 
+static void free_slots(struct batch *b) {
+    unsigned shards = shards_count(b->net->shard->all);
+    for (uint32_t i = 0; i < b->op_count; i++)
+        if (b->ops[i].slots != NULL)
+            input_free_slots(mem_of(b), &b->ops[i], shards);
+}
+
 /* drop_input: the arguments are not needed any more. */
-static void drop_input(struct batch *b, bool retained) {
+static ON_SHARD void drop_input(struct batch *b, bool retained) {
     struct mem *m = mem_of(b);
     for (uint32_t i = 0; i < b->big_count; i++)
         if (b->bigs[i].blob != NULL)
             blob_unpin(m, b->bigs[i].blob);
     b->big_count = 0;
     outbuf_deinit(&b->refusal);
+    if (unlikely(b->as_unit))
+        free_slots(b);
     if (b->args != b->own_args)
         mem_free(m, b->args, b->args_cap * sizeof *b->args);
     b->args = b->own_args;
+    if (b->ops != b->own_ops)
+        mem_free(m, b->ops, b->ops_cap * sizeof *b->ops);
+    b->ops = b->own_ops;
+    for (struct text *t = b->texts, *next; unlikely(t != NULL); t = next) {
+        next = t->next;
+        mem_free(m, t, sizeof *t + t->cap);
+    }
+    b->texts = NULL;
+    if (unlikely(!list_empty(&b->watched)))
+        exec_unwatch(b->net, &b->watched);
     if (retained && b->buf != NULL)
         buf_release(b->buf);
     if (retained && b->in != NULL)
@@ -125,6 +147,20 @@ static void drop_input(struct batch *b, bool retained) {
 void batch_discard(struct batch *b) {
     drop_input(b, false);
     batch_recycle(b);
+}
+
+/* op_add: there is room for it and its arguments. */
+static struct op *op_add(struct batch *b, uint32_t argc) {
+    struct op *op = &b->ops[b->op_count++];
+    op->argv = b->args + b->args_len;
+    op->argc = argc;
+    op->db = b->conn->session.db;
+    op->hash = 0;
+    op->slots = NULL;
+    op->slow_us = 0;
+    op->kind = OP_RUN;
+    b->args_len += argc;
+    return op;
 }
 
 struct op *batch_room(struct batch *b, uint32_t argc) {
@@ -139,14 +175,49 @@ struct op *batch_room(struct batch *b, uint32_t argc) {
         b->args = args;
         b->args_cap = argc;
     }
-    struct op *op = &b->ops[b->op_count++];
-    op->argv = b->args + b->args_len;
-    op->argc = argc;
-    op->db = b->conn->session.db;
-    op->hash = 0;
-    op->slow_us = 0;
-    b->args_len += argc;
-    return op;
+    return op_add(b, argc);
+}
+
+static bool grow_ops(struct batch *b) {
+    uint32_t cap = 2 * b->ops_cap;
+    bool own = b->ops == b->own_ops;
+    struct op *ops = mem_realloc(mem_of(b), own ? NULL : b->ops, own ? 0 : b->ops_cap * sizeof *ops,
+                                 cap * sizeof *ops);
+    if (ops == NULL)
+        return false;
+    if (own)
+        memcpy(ops, b->own_ops, sizeof b->own_ops);
+    b->ops = ops;
+    b->ops_cap = cap;
+    return true;
+}
+
+static bool grow_args(struct batch *b, uint32_t argc) {
+    uint32_t cap = 2 * b->args_cap > b->args_len + argc ? 2 * b->args_cap : b->args_len + argc;
+    struct span *args = mem_alloc(mem_of(b), cap * sizeof *args);
+    if (args == NULL)
+        return false;
+    memcpy(args, b->args, b->args_len * sizeof *args);
+    for (uint32_t i = 0; i < b->op_count; i++)
+        b->ops[i].argv = args + (b->ops[i].argv - b->args);
+    if (b->args != b->own_args)
+        mem_free(mem_of(b), b->args, b->args_cap * sizeof *args);
+    b->args = args;
+    b->args_cap = cap;
+    return true;
+}
+
+struct op *batch_room_for_body(struct batch *b, uint32_t argc) {
+    if (b->op_count == b->ops_cap && !grow_ops(b))
+        return NULL;
+    if (b->args_cap - b->args_len < argc && !grow_args(b, argc))
+        return NULL;
+    return op_add(b, argc);
+}
+
+void batch_drop_op(struct batch *b) {
+    b->op_count--;
+    b->args_len -= b->ops[b->op_count].argc;
 }
 
 bool batch_big(struct batch *b, const struct op *op, uint32_t arg, struct blob *blob) {
@@ -165,13 +236,13 @@ bool batch_big(struct batch *b, const struct op *op, uint32_t arg, struct blob *
 
 void batch_link(struct batch *b, struct op *op) {
     struct part *p = &b->parts[op->shard];
-    uint16_t i = (uint16_t)(op - b->ops);
+    uint32_t i = (uint32_t)(op - b->ops);
     op->next = OP_END;
     if (op->kind == OP_RUN)
         b->writes |= (op->cmd->flags & CMD_WRITE) != 0;
     if (!p->used) {
         p->used = true;
-        p->first = i;
+        p->first = p->at = i;
     } else {
         b->ops[p->last].next = i;
     }
@@ -184,221 +255,109 @@ void batch_link(struct batch *b, struct op *op) {
     }
 }
 
-/* --- running --- */
+/* --- parts, where they run --- */
 
-static void run_error(struct ctx *c, const struct batch *b, const struct op *op) {
-    struct reply *r = &c->reply;
-    switch ((enum op_kind)op->kind) {
-    case OP_UNKNOWN:
-        if (op->cmd != NULL)
-            command_reply_unknown_sub(r, op->cmd, op->argv[1]);
-        else
-            command_reply_unknown(r, op->argv, op->argc);
-        break;
-    case OP_ARITY:
-        command_reply_arity(r, op->cmd);
-        break;
-    case OP_NOAUTH:
-        reply_error(r, "NOAUTH Authentication required.");
-        break;
-    case OP_CROSS:
-        reply_error(r, ERR_CROSS_SHARD);
-        break;
-    case OP_NOTHING:
-        ASSERT(op->cmd != NULL);
-        (void)op->cmd->route(c);
-        break;
-    case OP_REFUSED:
-        outbuf_add(r->out, b->refusal.buf, b->refusal.len);
-        r->out->failed |= b->refusal.failed;
-        break;
-    case OP_PROTOCOL:
-        reply_errorf(r, "ERR %.*s", (int)op->argv[0].len, op->argv[0].ptr);
-        break;
-    case OP_RUN:
-        ASSERT(false);
-    }
+static int64_t part_bytes(const struct part *p) {
+    return (int64_t)(outbuf_bytes(&p->out) + outbuf_bytes(&p->raw));
 }
 
-static struct big *big_of(const struct batch *b, const struct op *op) {
-    if (likely(b->big_count == 0))
-        return NULL;
-    for (uint32_t i = 0; i < b->big_count; i++)
-        if (&b->ops[b->bigs[i].op] == op && b->bigs[i].arg == op->argc - 1)
-            return &b->bigs[i];
-    return NULL;
+void part_enter(struct part *p, struct shard *at) {
+    p->held_before = part_bytes(p);
+    p->out.mem = p->raw.mem = &at->mem;
 }
 
-static ON_SHARD void run_op(struct ctx *c, struct batch *b, struct op *op) {
-    c->cmd = op->cmd;
-    c->argv = op->argv;
-    c->argc = op->argc;
-    c->db = op->db;
-    c->hash = op->hash;
-    if (unlikely(op->kind != OP_RUN)) {
-        run_error(c, b, op);
-        return;
-    }
-    struct big *big = big_of(b, op);
-    c->big = big != NULL && op->cmd->flags & CMD_BIG_LAST ? big->blob : NULL;
-    if (unlikely(c->big != NULL)) {
-        struct span *arg = &op->argv[op->argc - 1];
-        memcpy(big->head, arg->ptr, arg->len < sizeof big->head ? arg->len : sizeof big->head);
-        int64_t bytes = (int64_t)blob_bytes(c->big);
-        op->cmd->run(c);
-        big->blob = c->big;
-        if (c->big != NULL)
-            return;
-        arg->ptr = big->head; /* of which nobody reads more than there is */
-        if (c->shard != b->net->shard) {
-            mem_charge(&c->shard->mem, bytes);
-            b->parts[op->shard].moved_bytes -= bytes;
+void part_leave(struct part *p, struct shard *at) {
+    int64_t grown = part_bytes(p) - p->held_before;
+    mem_charge(&at->mem, -grown);
+    p->moved_bytes += grown;
+}
+
+void part_home(struct part *p) {
+    struct mem *m = mem_of(p->batch);
+    p->out.mem = p->raw.mem = m;
+    mem_charge(m, p->moved_bytes);
+    p->moved_bytes = 0;
+}
+
+/* part_run_rest: its commands from p->at on; false when they have to wait. MULTI's body waits as a whole. */
+static ON_SHARD bool part_run_rest(struct part *p, struct shard *at, bool granted) {
+    struct batch *b = p->batch;
+    struct run how = {.out = &p->out, .to = OP_END, .granted = granted || b->exec};
+    if (at == b->net->shard)
+        how.session = &b->conn->session;
+    if (b->exec && !granted && tx_busy(&at->tx) && run_blocked(at, b, p->at))
+        return false;
+    if (b->exec && (p->aborted = exec_changed(b, at)))
+        return true;
+    return run_part(b, p, at, &how);
+}
+
+static void step_run(struct shard *at, void *arg) {
+    shard_claim();
+    struct part *p = arg;
+    part_enter(p, at);
+    bool all = part_run_rest(p, at, true);
+    ASSERT(all);
+    part_leave(p, at);
+}
+
+static ON_SHARD void part_back(struct part *p);
+
+static void step_done(struct shard *home, void *arg) {
+    shard_claim();
+    struct part *p = arg;
+    (void)home;
+    p->deferred = false;
+    part_back(p);
+}
+
+/* wait_for: the rest of the part, from p->at on, becomes a step that waits for its turn; false: no memory. */
+static ON_SHARD bool wait_for(struct part *p, struct shard *at) {
+    struct batch *b = p->batch;
+    uint32_t count = 0;
+    for (uint32_t i = p->at; i != OP_END; i = b->ops[i].next)
+        count += run_wants(&b->ops[i], NULL);
+    struct tx_want *wants = mem_alloc(&at->mem, count * sizeof *wants);
+    if (wants == NULL)
+        return false;
+    uint32_t n = 0;
+    for (uint32_t i = p->at; i != OP_END; i = b->ops[i].next)
+        n += run_wants(&b->ops[i], wants + n);
+    struct tx_step step = {.id = b->id,
+                           .home = b->net->shard->id,
+                           .wants = wants,
+                           .count = count,
+                           .run = step_run,
+                           .done = step_done,
+                           .arg = p};
+    part_leave(p, at); /* the step enters for itself, maybe at once */
+    bool waits = tx_wait(at, &step) == OK;
+    part_enter(p, at);
+    mem_free(&at->mem, wants, count * sizeof *wants);
+    return waits;
+}
+
+/* part_go: what a shard does for a part of a batch that is no transaction. */
+static ON_SHARD void part_go(struct part *p, struct shard *at) {
+    struct batch *b = p->batch;
+    part_enter(p, at);
+    if (unlikely(!part_run_rest(p, at, false))) {
+        p->deferred = true;
+        if (!wait_for(p, at)) {
+            p->deferred = false;
+            for (uint32_t i = p->at; i != OP_END; i = b->ops[i].next)
+                b->ops[i].kind = OP_NOMEM;
+            (void)part_run_rest(p, at, true);
         }
-        return;
     }
-    op->cmd->run(c);
+    part_leave(p, at);
 }
 
-/* note_error: the reply that begins at `from` of the output is an error. */
-static ON_SHARD void note_error(struct shard *at, const struct command *cmd, bool rejected,
-                                const struct outbuf *out, size_t from) {
-    struct span text = {out->buf + from + 1, out->len - from - 1};
-    observe_error(at, cmd, rejected, text);
-}
-
-static bool is_error(const struct outbuf *out, size_t from) {
-    return out->len > from && out->buf[from] == '-';
-}
-
-/* Commands of one kind that follow each other and are too short to be timed one by one. */
-struct timed {
-    const struct command *cmd;
-    uint64_t from_ns;
-    uint32_t count;
-    uint16_t first;
-};
-
-static ON_SHARD void timed_end(struct timed *t, struct batch *b, struct part *p, struct shard *at) {
-    if (t->count == 0)
-        return;
-    uint64_t now = clock_fine_ns(), ns = now - t->from_ns;
-    observe_calls(at, t->cmd, t->count, ns);
-    /* -1, which turns it off, is more than any time. */
-    uint64_t us = ns / t->count / 1000, limit = (uint64_t)instance_of(at)->config->slow_us;
-    if (unlikely(us >= limit)) {
-        p->slow = true;
-        for (uint16_t i = t->first; t->count != 0; i = b->ops[i].next, t->count--)
-            b->ops[i].slow_us = us < UINT32_MAX ? (uint32_t)us + 1 : UINT32_MAX;
-    }
-    t->count = 0;
-    t->from_ns = now;
-}
-
-static ON_SHARD void timed_add(struct timed *t, struct batch *b, struct part *p, struct shard *at,
-                               const struct op *op) {
-    ASSERT(op->cmd != NULL);
-    if (t->cmd != op->cmd || !(op->cmd->flags & (CMD_FAST | CMD_CONSTANT)))
-        timed_end(t, b, p, at);
-    t->cmd = op->cmd;
-    if (t->count++ == 0)
-        t->first = (uint16_t)(op - b->ops);
-}
-
-/* run_part: runs the commands of a part on its shard, replies to `out`. What the commands after the next few
- * will touch is fetched meanwhile. */
-static ON_SHARD void run_part(struct batch *b, struct part *p, struct shard *at, struct outbuf *out,
-                              struct session *session) {
-    struct instance *in = instance_of(at);
-    struct ctx c = {.shard = at,
-                    .keyspace = at->keyspace,
-                    .now_ms = at->wall_ms,
-                    .reply = {out, b->proto, at->id},
-                    .client_id = b->conn->session.id,
-                    .no_touch = b->no_touch,
-                    .session = session};
-    struct timed timed = {.from_ns = clock_fine_ns()};
-    bool watched = monitor_any(in->net);
-    uint16_t ahead = p->first;
-    for (unsigned i = 0; i < LOOK_AHEAD && ahead != OP_END; i++, ahead = b->ops[ahead].next) {
-        const struct table *t = keyspace_peek_table(at->keyspace, b->ops[ahead].db);
-        if (t != NULL)
-            table_prefetch_entry(t, b->ops[ahead].hash);
-    }
-    in->running = &c;
-    for (uint16_t i = p->first; i != OP_END; i = b->ops[i].next) {
-        if (ahead != OP_END) {
-            const struct table *t = keyspace_peek_table(at->keyspace, b->ops[ahead].db);
-            if (t != NULL)
-                table_prefetch_entry(t, b->ops[ahead].hash);
-            ahead = b->ops[ahead].next;
-        }
-        struct op *op = &b->ops[i];
-        size_t from = out->len;
-        /* One that its own check refuses counts as a call that failed, like one that found out later. */
-        bool rejected = op->kind != OP_RUN && op->kind != OP_REFUSED;
-        if (likely(!rejected))
-            timed_add(&timed, b, p, at, op);
-        else
-            timed_end(&timed, b, p, at);
-        /* One that changes its connection is shown as Redis does, with the database after it. */
-        bool after = !rejected && (op->cmd->flags & CMD_HOME);
-        if (unlikely(watched) && !rejected && !after)
-            monitor_show(in->net, b->conn, op, op->db);
-        run_op(&c, b, op);
-        if (unlikely(watched) && after)
-            monitor_show(in->net, b->conn, op, session->db);
-        if (unlikely(is_error(out, from)))
-            note_error(at, op->kind == OP_UNKNOWN ? NULL : op->cmd, rejected, out, from);
-        op->reply_end = out->len;
-        op->refs_end = out->ref_count;
-    }
-    timed_end(&timed, b, p, at);
-    in->running = NULL;
-}
-
-static ON_SHARD void run_each(struct batch *b, struct part *p, struct shard *at) {
-    struct op *op = &b->ops[0];
-    struct ctx c = {.shard = at,
-                    .keyspace = at->keyspace,
-                    .now_ms = at->wall_ms,
-                    .reply = {&p->out, b->proto, at->id},
-                    .client_id = b->conn->session.id,
-                    .cmd = op->cmd,
-                    .argv = op->argv,
-                    .argc = op->argc,
-                    .db = op->db};
-    uint64_t from = clock_fine_ns();
-    instance_of(at)->running = &c;
-    op->cmd->each(&c);
-    instance_of(at)->running = NULL;
-    p->ns = clock_fine_ns() - from;
-}
-
-static ON_SHARD void run_there(struct batch *b, struct part *p, struct shard *at) {
-    if (b->fanout) {
-        run_each(b, p, at);
-        return;
-    }
-    /* The buckets first, all of them: the sender could only fetch its own. */
-    for (uint16_t i = p->first; i != OP_END; i = b->ops[i].next) {
-        const struct table *t = keyspace_peek_table(at->keyspace, b->ops[i].db);
-        if (t != NULL)
-            table_prefetch(t, b->ops[i].hash);
-    }
-    run_part(b, p, at, &p->out, NULL);
-}
-
-/* part_run: what the part's output grows by is charged to this shard, and to its home once it is there. */
 static void part_run(struct shard *at, struct bus_msg *m) {
     shard_claim();
     struct part *p = CONTAINER_OF(m, struct part, msg);
-    int64_t before = (int64_t)outbuf_bytes(&p->out);
-    p->out.mem = &at->mem;
-    p->moved_bytes = 0;
-    run_there(p->batch, p, at);
-    int64_t grown = (int64_t)outbuf_bytes(&p->out) - before;
-    mem_charge(&at->mem, -grown);
-    p->moved_bytes += grown;
+    run_prefetch(at, p->batch, p->at);
+    part_go(p, at);
 }
 
 /* --- references to values of other shards --- */
@@ -443,13 +402,15 @@ static ON_SHARD void batch_finish(struct batch *b) {
     b->done = true;
     b->conn = NULL;
     n->batches_out--;
-    b->parts_live = 1; /* ours, until the loop is done */
+    b->parts_live = b->unit != NULL ? 2 : 1; /* ours, until the loop is done */
     for (unsigned i = 0; i < shards; i++) {
         struct part *p = &b->parts[i];
         if (!p->used || p->out.ref_count == 0)
             continue;
         b->parts_live++;
-        /* The share that gather held; what has been sent by now may end here. */
+        /* The share that gather held; what has been sent by now may end here. Of what was never asked for, all does. */
+        if (p->refs_live == 0)
+            p->refs_live = 1;
         part_ref_sent(p);
     }
     if (--b->parts_live == 0)
@@ -462,134 +423,98 @@ static void take_bytes(struct conn *c, struct part *p, size_t end) {
     p->taken = end;
 }
 
-/* take_slice: moves the next replies of a part, up to where `op` ends, to the connection. */
-static ON_SHARD void take_slice(struct conn *c, struct part *p, const struct op *op) {
-    while (p->refs_taken < op->refs_end) {
+/* take_slice: moves the next replies of a part, up to an end, to the connection. */
+static ON_SHARD void take_slice(struct conn *c, struct part *p, size_t end, uint32_t refs_end) {
+    if (p->refs_taken == 0 && p->taken == 0) {
+        c->out.failed |= p->out.failed;
+        if (p->out.ref_count != 0)
+            p->refs_live = 1; /* ours, until batch_finish */
+    }
+    while (p->refs_taken < refs_end) {
         const struct outref *ref = &p->out.refs[p->refs_taken++];
         take_bytes(c, p, ref->at);
         p->refs_live++;
         if (c->broken || p->batch->quiet || !outbuf_move_ref(&c->out, ref, p))
             part_ref_sent(p);
     }
-    take_bytes(c, p, op->reply_end);
+    take_bytes(c, p, end);
 }
 
-/* fanout_reply: the reply of all shards' parts; false when another round is needed first. */
-static ON_SHARD bool fanout_reply(struct conn *c, struct batch *b, struct outbuf *out) {
+static ON_SHARD void take_reply(struct conn *c, struct batch *b, const struct op *op) {
+    if (likely(op->kind != OP_ACROSS) || op->cmd->across->join != JOIN_KEYS) {
+        take_slice(c, &b->parts[op->shard], op->reply_end, op->refs_end);
+        return;
+    }
+    struct reply r = {&c->out, b->proto, b->net->shard->id};
+    if (!b->quiet)
+        reply_array(&r, op->slots->count);
+    for (uint32_t i = 0; i < op->slots->count; i++) {
+        const struct key_slot *k = &op->slots->slot[i];
+        take_slice(c, &b->parts[k->shard], k->reply_end, k->refs_end);
+    }
+}
+
+/* exec_head: what stands before the replies of MULTI's body, or in the place of a unit's. */
+static void exec_head(struct conn *c, struct batch *b) {
     struct shard *home = b->net->shard;
-    unsigned n = shards_count(home->all);
-    struct outbuf *outs[SHARDS_MAX];
-    struct op *op = &b->ops[0];
-    uint64_t longest_ns = 0, from_ns = clock_fine_ns();
-    size_t from = out->len;
-    for (unsigned i = 0; i < n; i++) {
-        outs[i] = &b->parts[i].out;
-        out->failed |= outs[i]->failed;
-        if (b->parts[i].ns > longest_ns)
-            longest_ns = b->parts[i].ns;
-    }
-    struct ctx ctx = {.shard = home,
-                      .keyspace = home->keyspace,
-                      .now_ms = home->wall_ms,
-                      .reply = {out, b->proto, home->id},
-                      .client_id = c->session.id,
-                      .cmd = op->cmd,
-                      .argv = op->argv,
-                      .argc = op->argc,
-                      .db = op->db,
-                      .session = &c->session};
-    if (!out->failed)
-        op->cmd->gather(&ctx, outs, n);
-    if (ctx.again && !out->failed)
+    struct reply r = {&c->out, b->proto, home->id};
+    shard_claim();
+    for (unsigned i = 0; i < shards_count(home->all); i++)
+        b->aborted |= b->parts[i].used && b->parts[i].aborted;
+    b->exec_begun = true;
+    if (b->aborted || b->refused)
+        b->gathered = b->op_count;
+    if (b->quiet)
+        return;
+    if (b->refused)
+        reply_error(&r, "ERR out of memory");
+    else if (b->aborted)
+        reply_null_array(&r);
+    else
+        reply_array(&r, b->op_count);
+}
+
+/* gather_batch: sends on what is ready of it, in order; true when that is all. */
+static ON_SHARD bool gather_batch(struct conn *c, struct batch *b) {
+    if (unlikely(b->as_unit || b->exec) && b->parts_waiting != 0)
         return false;
-    uint64_t ns = longest_ns + clock_fine_ns() - from_ns, us = ns / 1000;
-    observe_calls(home, op->cmd, 1, ns);
-    if (us >= (uint64_t)instance_of(home)->config->slow_us) {
-        op->slow_us = us < UINT32_MAX ? (uint32_t)us + 1 : UINT32_MAX;
-        b->parts[home->id].slow = true;
+    if (unlikely(b->exec || b->refused) && !b->exec_begun)
+        exec_head(c, b);
+    for (; b->gathered < b->op_count; b->gathered++) {
+        const struct op *op = &b->ops[b->gathered];
+        if (b->parts[op->shard].waiting)
+            return false;
+        take_reply(c, b, op);
     }
-    if (is_error(out, from))
-        note_error(home, op->cmd, false, out, from);
-    return true;
-}
-
-static ON_SHARD void post_part(struct batch *b, struct part *p);
-
-static ON_SHARD void fanout_start(struct batch *b) {
-    struct shard *here = b->net->shard;
-    unsigned shards = shards_count(here->all);
-    for (unsigned i = 0; i < shards; i++) {
-        b->parts[i].used = true;
-        b->parts[i].out.len = 0;
-        if (i != here->id)
-            post_part(b, &b->parts[i]);
-    }
-    run_each(b, &b->parts[here->id], here);
-}
-
-/* gather_fanout: false when the shards were asked once more. */
-static ON_SHARD bool gather_fanout(struct conn *c, struct batch *b) {
-    struct outbuf dropped, *out = &c->out;
-    if (unlikely(b->quiet)) {
-        outbuf_init(&dropped, &b->net->shard->mem);
-        out = &dropped;
-    }
-    struct watch_from from = {out->len, out->ref_count};
-    bool done = fanout_reply(c, b, out);
-    if (done) {
-        b->ops[0].reply_end = out->len;
-        b->ops[0].refs_end = out->ref_count;
-        b->gathered = 1;
-        watch_batch(b, out, &from);
-        c->closing |= c->session.close_after_reply;
-    }
-    if (unlikely(b->quiet))
-        outbuf_deinit(&dropped);
-    return done;
+    return b->parts_waiting == 0;
 }
 
 /* gather: sends on what is ready, in order. */
 static ON_SHARD void gather(struct conn *c) {
     output_begin(c);
     for (struct batch *b; (b = c->first) != NULL;) {
-        if (b->fanout) {
-            while (b->parts_waiting == 0 && b->gathered == 0 && !gather_fanout(c, b))
-                fanout_start(b);
-            if (b->parts_waiting != 0)
-                break;
-        }
-        for (; b->gathered < b->op_count; b->gathered++) {
-            const struct op *op = &b->ops[b->gathered];
-            struct part *p = &b->parts[op->shard];
-            if (p->waiting)
-                break;
-            if (b->gathered == 0 || p->refs_taken == 0)
-                c->out.failed |= p->out.failed;
-            if (p->refs_taken == 0 && p->out.ref_count != 0)
-                p->refs_live = 1; /* ours, until batch_finish */
-            take_slice(c, p, op);
-        }
-        if (b->gathered < b->op_count || b->parts_waiting != 0)
+        if (!gather_batch(c, b))
             break;
         c->first = b->next;
         if (c->first == NULL)
             c->last = NULL;
         c->batches--;
-        if (!b->fanout)
-            watch_batch(b, NULL, NULL);
+        if (!b->aborted && !b->refused)
+            slow_batch(b, NULL, NULL);
+        if (unlikely(b->exec))
+            exec_note(b);
         batch_finish(b);
     }
     conn_touch(c);
 }
 
-static void part_done(struct shard *home, struct bus_msg *m) {
-    shard_claim();
-    struct part *p = CONTAINER_OF(m, struct part, msg);
-    struct batch *b = p->batch;
+static void wait_begin(struct batch *b) {
+    if (b->parts_waiting++ == 0)
+        b->net->writes_out += b->writes;
+}
+
+static ON_SHARD void wait_end(struct batch *b) {
     struct conn *c = b->conn;
-    p->waiting = false;
-    p->out.mem = &home->mem;
-    mem_charge(&home->mem, p->moved_bytes);
     if (--b->parts_waiting == 0)
         b->net->writes_out -= b->writes;
     gather(c);
@@ -597,14 +522,50 @@ static void part_done(struct shard *home, struct bus_msg *m) {
         conn_todo(c);
 }
 
+/* part_back: it has run. */
+static void part_back(struct part *p) {
+    p->waiting = false;
+    part_home(p);
+    wait_end(p->batch);
+}
+
+static void part_done(struct shard *home, struct bus_msg *m) {
+    shard_claim();
+    struct part *p = CONTAINER_OF(m, struct part, msg);
+    (void)home;
+    if (likely(!p->deferred)) /* else step_done comes */
+        part_back(p);
+}
+
 static ON_SHARD void post_part(struct batch *b, struct part *p) {
     p->msg.run = part_run;
     p->msg.done = part_done;
     p->msg.to = p->shard;
     p->waiting = true;
-    if (b->parts_waiting++ == 0)
-        b->net->writes_out += b->writes;
+    wait_begin(b);
     shard_post(b->net->shard, &p->msg);
+}
+
+/* run_mine: the part of the connection's own shard. */
+static ON_SHARD void run_mine(struct batch *b, struct part *p) {
+    part_go(p, b->net->shard);
+    part_home(p);
+    if (unlikely(p->deferred)) {
+        p->waiting = true;
+        wait_begin(b);
+    }
+}
+
+void batch_unit_done(struct batch *b) {
+    struct conn *c = b->conn;
+    c->closing |= c->session.close_after_reply;
+    wait_end(b);
+}
+
+void batch_unit_ended(struct batch *b) {
+    b->unit = NULL;
+    if (b->done && --b->parts_live == 0)
+        batch_recycle(b);
 }
 
 static void enqueue(struct batch *b) {
@@ -633,40 +594,51 @@ static bool all_here(const struct batch *b, unsigned shards, unsigned here) {
     return true;
 }
 
+/* start_unit: what has no memory to be one is answered with an error. */
+static ON_SHARD void start_unit(struct batch *b) {
+    wait_begin(b);
+    if (unit_start(b))
+        return;
+    b->refused = true;
+    batch_unit_done(b);
+}
+
 void batch_dispatch(struct batch *b) {
     struct conn *c = b->conn;
     struct shard *here = b->net->shard;
     unsigned shards = shards_count(here->all);
     struct part *mine = &b->parts[here->id];
-    if (b->op_count == 0) {
+    if (b->op_count == 0 && !b->exec) {
         batch_discard(b);
         return;
     }
+    b->id = tx_next_id(&here->tx);
     b->net->stats.commands += b->op_count;
     c->commands += b->op_count;
-    c->last_cmd = b->ops[b->op_count - 1].cmd;
-    if (likely(!b->fanout && !b->quiet && c->first == NULL && all_here(b, shards, here->id))) {
+    if (likely(b->op_count != 0))
+        c->last_cmd = b->ops[b->op_count - 1].cmd;
+    bool direct = !b->as_unit && !b->exec && !b->quiet && c->first == NULL;
+    if (likely(direct && !tx_busy(&here->tx) && all_here(b, shards, here->id))) {
         output_begin(c);
-        struct watch_from from = {c->out.len, c->out.ref_count};
-        run_part(b, mine, here, &c->out, &c->session);
-        watch_batch(b, &c->out, &from);
+        struct slow_from from = {c->out.len, c->out.ref_count};
+        struct run how = {.out = &c->out, .session = &c->session, .to = OP_END, .granted = true};
+        (void)run_part(b, mine, here, &how);
+        slow_batch(b, &c->out, &from);
         c->closing |= c->session.close_after_reply;
         batch_discard(b);
         conn_touch(c);
         return;
     }
     enqueue(b);
-    if (b->fanout) {
-        if (monitor_any(b->net))
-            monitor_show(b->net, c, &b->ops[0], b->ops[0].db);
-        fanout_start(b);
-    } else {
-        for (unsigned i = 0; i < shards; i++)
-            if (i != here->id && b->parts[i].used)
-                post_part(b, &b->parts[i]);
-        if (mine->used)
-            run_part(b, mine, here, &mine->out, &c->session);
+    if (b->as_unit) {
+        start_unit(b);
+        return;
     }
+    for (unsigned i = 0; i < shards; i++)
+        if (i != here->id && b->parts[i].used)
+            post_part(b, &b->parts[i]);
+    if (mine->used)
+        run_mine(b, mine);
     c->closing |= c->session.close_after_reply;
     gather(c);
 }

@@ -187,6 +187,7 @@ static ON_SHARD void reset_run(struct ctx *c) {
     s->proto = c->reply.proto = 2;
     s->no_evict = s->no_touch = s->reply_off = s->reply_skip = false;
     monitor_stop(conn_of_session(s));
+    exec_end(conn_of_session(s));
     s->authenticated = instance_of(c->shard)->config->requirepass[0] == '\0';
     if (text_set(c, &s->name, SPAN("")) && !skipped)
         reply_status(&c->reply, "RESET");
@@ -359,5 +360,6 @@ void client_register(void) {
     conn_register();
     monitor_register();
     pause_register();
+    exec_register();
     metrics_register(metrics, COUNT_OF(metrics));
 }

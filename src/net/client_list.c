@@ -41,7 +41,7 @@ void client_flags(const struct conn *c, char *text) {
     const struct {
         bool on;
         char letter;
-    } flags[] = {{c->session.monitor, 'O'},  {!list_empty(&c->held), 'b'},
+    } flags[] = {{c->session.monitor, 'O'},  {c->body != NULL, 'x'},   {!list_empty(&c->held), 'b'},
                  {c->closing, 'c'},          {c->is_unix, 'U'},
                  {c->session.no_evict, 'e'}, {c->session.no_touch, 'T'}};
     static_assert(COUNT_OF(flags) <= CLIENT_LETTERS_MAX, "all of them fit");
@@ -80,7 +80,7 @@ static size_t text_bytes(const char *text) {
 static size_t total_bytes(const struct conn *c, const struct input_use *in) {
     const struct session *s = &c->session;
     return sizeof *c + in->waiting + in->unused + in->args + c->out.held +
-           c->out.ref_cap * sizeof *c->out.refs + c->batches * sizeof(struct batch) +
+           c->out.ref_cap * sizeof *c->out.refs + c->batches * sizeof(struct batch) + exec_bytes(c) +
            text_bytes(s->name) + text_bytes(s->lib_name) + text_bytes(s->lib_ver);
 }
 
@@ -106,10 +106,11 @@ void client_describe(const struct conn *c, struct outbuf *out) {
     outbuf_printf(out, "id=%lu addr=%s laddr=%s fd=%d", (unsigned long)s->id, addr, laddr,
                   c->stream.fd);
     add_text(out, "name", s->name);
-    outbuf_printf(out, " age=%ld idle=%ld flags=%s db=%u sub=0 psub=0 ssub=0 multi=-1 watch=0",
-                  (long)client_age_s(c), (long)client_idle_s(c), flags, s->db);
-    outbuf_printf(out, " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=0 rbs=%zu rbp=%zu",
-                  in.waiting, in.unused, in.args, c->out.held, c->out.held);
+    outbuf_printf(out, " age=%ld idle=%ld flags=%s db=%u sub=0 psub=0 ssub=0 multi=%ld watch=%u",
+                  (long)client_age_s(c), (long)client_idle_s(c), flags, s->db,
+                  c->body == NULL ? -1L : (long)c->body->op_count, c->watch_count);
+    outbuf_printf(out, " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%zu rbp=%zu",
+                  in.waiting, in.unused, in.args, exec_bytes(c), c->out.held, c->out.held);
     outbuf_printf(out, " obl=%zu oll=%u omem=%zu tot-mem=%zu", c->out.len - c->out_sent,
                   c->out.ref_count - c->refs_sent, output_bytes(c), total_bytes(c, &in));
     outbuf_printf(out, " events=%s%s cmd=%s user=default redir=-1 resp=%u", c->paused ? "" : "r",

@@ -42,6 +42,7 @@ static ON_SHARD void conn_free(struct conn *c) {
     output_drop(c);
     outbuf_deinit(&c->out);
     input_drop(c);
+    exec_end(c);
     session_free(c);
     list_del(&c->link);
     list_del(&c->dirty);
@@ -164,6 +165,7 @@ void conn_adopt(struct net *n, struct adopted *a) {
     list_init(&c->todo);
     list_init(&c->held);
     list_init(&c->monitor);
+    list_init(&c->watched);
     list_add_tail(&n->conns, &c->link);
     n->conn_count++;
     n->stats.connections++;
@@ -291,6 +293,8 @@ static enum err net_start(struct shard *s) {
     struct net *n = mem_zalloc(&s->mem, sizeof *n);
     if (in == NULL || n == NULL || (in->config = config_clone(shared->config)) == NULL)
         return ERR_NOMEM;
+    if ((in->watches = watch_table_create(s)) == NULL)
+        return ERR_NOMEM;
     in->net = n;
     n->shard = s;
     n->instance = in;
@@ -325,7 +329,7 @@ static void net_stopping(struct shard *s) {
 
 static bool net_idle(struct shard *s) {
     struct net *n = instance_of(s)->net;
-    return n->conn_count == 0 && n->batches_out == 0;
+    return n->conn_count == 0 && n->batches_out == 0 && n->unwatching == 0 && tx_idle(&s->tx);
 }
 
 static void net_turn_end(struct shard *s) {
@@ -367,6 +371,7 @@ static void net_stop(struct shard *s) {
     timer_clear(s->loop, &n->pause_end);
     outbuf_deinit(&n->seen);
     observe_stop(in, &s->mem);
+    watch_table_destroy(in->watches, &s->mem);
     batch_free_spares(n, 0);
     output_free_spares(n, 0);
     input_trim(n);

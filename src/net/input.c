@@ -102,46 +102,92 @@ static bool is_http(struct conn *c, const struct op *op) {
     return true;
 }
 
-/* route: which shard the keys lie on; the hash of the first one travels with the command. */
-static ON_SHARD void route(struct conn *c, struct op *op) {
+/* route_by_row: the row says where it runs. */
+static ON_SHARD void route_by_row(struct conn *c, struct op *op) {
     struct shard *here = c->net->shard;
+    struct outbuf nowhere;
+    outbuf_init(&nowhere, &here->mem);
+    struct ctx ctx = {.shard = here,
+                      .keyspace = here->keyspace,
+                      .cmd = op->cmd,
+                      .argv = op->argv,
+                      .argc = op->argc,
+                      .db = op->db,
+                      .now_ms = here->wall_ms,
+                      .reply = {&nowhere, c->session.proto, here->id}};
+    int to = op->cmd->route(&ctx);
+    outbuf_deinit(&nowhere);
+    if (to < 0)
+        op->kind = OP_NOTHING;
+    else
+        op->shard = (uint16_t)to;
+}
+
+/* input_route: the hash of the first key travels with the command. */
+void input_route(struct conn *c, struct op *op) {
     const struct command *cmd = op->cmd;
-    unsigned n = shards_count(here->all);
-    op->shard = here->id;
+    unsigned n = shards_count(c->net->shard->all);
     uint32_t first, last, step;
-    if (cmd->flags & CMD_ROUTED) {
-        struct outbuf nowhere;
-        outbuf_init(&nowhere, &here->mem);
-        struct ctx ctx = {.shard = here,
-                          .keyspace = here->keyspace,
-                          .cmd = cmd,
-                          .argv = op->argv,
-                          .argc = op->argc,
-                          .db = op->db,
-                          .now_ms = here->wall_ms,
-                          .reply = {&nowhere, c->session.proto, here->id}};
-        int to = cmd->route(&ctx);
-        outbuf_deinit(&nowhere);
-        if (to < 0)
-            op->kind = OP_NOTHING;
+    op->shard = c->net->shard->id;
+    if (unlikely(cmd->flags & (CMD_FANOUT | CMD_ROUTED))) {
+        if (cmd->flags & CMD_FANOUT)
+            op->kind = OP_ALL;
         else
-            op->shard = (uint16_t)to;
+            route_by_row(c, op);
         return;
     }
-    if (!command_key_range(cmd, op->argc, &first, &last, &step))
+    if (!command_keys(cmd, op->argv, op->argc, &first, &last, &step))
         return;
     op->hash = keyspace_hash(op->argv[first]);
+    if (unlikely(cmd->flags & CMD_ACROSS))
+        op->kind = OP_ACROSS;
     if (n == 1)
         return;
     unsigned to = keyspace_shard_of(command_route_hash(op->argv[first], op->hash), n);
-    for (uint32_t i = first + step; i <= last; i += step) {
+    for (uint32_t i = first + step; i <= last && op->kind == OP_RUN; i += step) {
         uint64_t hash = keyspace_hash(op->argv[i]);
-        if (keyspace_shard_of(command_route_hash(op->argv[i], hash), n) != to) {
-            op->kind = OP_CROSS;
-            return;
-        }
+        if (keyspace_shard_of(command_route_hash(op->argv[i], hash), n) != to)
+            op->kind = cmd->across != NULL ? OP_ACROSS : OP_CROSS;
     }
-    op->shard = (uint16_t)to;
+    if (likely(op->kind == OP_RUN))
+        op->shard = (uint16_t)to;
+}
+
+static size_t slots_bytes(uint32_t count, unsigned shards) {
+    return sizeof(struct key_slots) + count * sizeof(struct key_slot) + shards * sizeof(uint32_t);
+}
+
+bool input_slots(struct conn *c, struct op *op) {
+    unsigned shards = shards_count(c->net->shard->all);
+    uint32_t first, last, step;
+    bool any = command_keys(op->cmd, op->argv, op->argc, &first, &last, &step);
+    ASSERT(any);
+    uint32_t count = (last - first) / step + 1;
+    struct key_slots *s = mem_zalloc(&c->net->shard->mem, slots_bytes(count, shards));
+    if (s == NULL)
+        return false;
+    s->count = count;
+    s->first_arg = first;
+    s->step = step;
+    s->slot = (void *)(s + 1);
+    s->first = (void *)(s->slot + count);
+    for (unsigned i = 0; i < shards; i++)
+        s->first[i] = SLOT_END;
+    for (uint32_t i = count; i-- > 0;) {
+        struct key_slot *k = &s->slot[i];
+        k->arg = first + i * step;
+        k->hash = i == 0 ? op->hash : keyspace_hash(op->argv[k->arg]);
+        k->shard = (uint16_t)keyspace_shard_of(command_route_hash(op->argv[k->arg], k->hash), shards);
+        k->next = s->first[k->shard];
+        s->first[k->shard] = i;
+    }
+    op->slots = s;
+    return true;
+}
+
+void input_free_slots(struct mem *m, struct op *op, unsigned shards) {
+    mem_free(m, op->slots, slots_bytes(op->slots->count, shards));
+    op->slots = NULL;
 }
 
 static ON_SHARD struct op *room_for(struct source *s, uint32_t argc) {
@@ -170,8 +216,7 @@ static ON_SHARD struct op *add_op(struct source *s, const struct resp_parser *p,
             struct big *big = &pt->bigs[i];
             op->argv[big->arg] = (struct span){big->blob->data, big->blob->len};
             if (!batch_big(s->batch, op, big->arg, big->blob)) {
-                s->batch->op_count--;
-                s->batch->args_len -= op->argc;
+                batch_drop_op(s->batch);
                 out_of_memory(s->conn);
                 return NULL;
             }
@@ -182,10 +227,10 @@ static ON_SHARD struct op *add_op(struct source *s, const struct resp_parser *p,
     return op;
 }
 
-/* refused: asks the row's check, whose reply waits until its turn has come. A refused command ends its batch,
- * so there is one at most. */
-static bool refused(struct conn *c, struct batch *b, const struct op *op) {
+bool input_refused(struct conn *c, struct batch *b, struct op *op) {
     struct shard *here = c->net->shard;
+    struct outbuf *out = &b->refusal;
+    size_t from = out->len;
     struct ctx ctx = {.shard = here,
                       .keyspace = here->keyspace,
                       .cmd = op->cmd,
@@ -195,8 +240,14 @@ static bool refused(struct conn *c, struct batch *b, const struct op *op) {
                       .now_ms = here->wall_ms,
                       .client_id = c->session.id,
                       .session = &c->session,
-                      .reply = {&b->refusal, c->session.proto, here->id}};
-    return !op->cmd->check(&ctx);
+                      .reply = {out, c->session.proto, here->id}};
+    if (op->cmd->check(&ctx))
+        return false;
+    op->kind = OP_REFUSED;
+    op->shard = here->id;
+    op->refusal_at = (uint32_t)from;
+    op->refusal_len = (uint32_t)(out->len - from);
+    return true;
 }
 
 /* own_batch: the command just added moves to a batch of its own, which NULL says could not be had. */
@@ -204,13 +255,15 @@ static ON_SHARD struct op *own_batch(struct source *s, struct op *op, const stru
                                      const char *data) {
     if (s->batch->op_count == 1)
         return op;
-    s->batch->op_count--;
-    s->batch->args_len -= op->argc;
+    struct op was = *op;
+    batch_drop_op(s->batch);
     flush_batch(s);
     if ((op = add_op(s, p, data)) == NULL)
         return NULL;
-    op->shard = s->conn->net->shard->id;
-    resolve(s->conn, op);
+    op->cmd = was.cmd;
+    op->kind = was.kind;
+    op->shard = was.shard;
+    op->hash = was.hash;
     return op;
 }
 
@@ -222,14 +275,51 @@ static ON_SHARD bool held(struct source *s, const struct resp_parser *p, const c
     for (uint32_t i = 0; i < p->argc && i < COUNT_OF(argv); i++)
         argv[i] = (struct span){data + p->args[i].at, p->args[i].len};
     resolve(c, &op);
-    if (op.kind != OP_RUN || !pause_holds(c, op.cmd))
+    bool writes = exec_is(&op) && exec_writes(c);
+    if (op.kind != OP_RUN || !pause_holds(c, op.cmd, writes))
         return false;
     pause_hold(c);
     return true;
 }
 
-/* command: false when it must wait. One that looks at or changes its connection, or that all shards answer,
- * ends its batch: what follows in the input must see what it did. */
+/* unit: the command, which several shards take part in, is a batch of its own. */
+static ON_SHARD void unit(struct source *s, struct op *op, const struct resp_parser *p,
+                          const char *data) {
+    struct conn *c = s->conn;
+    if ((op = own_batch(s, op, p, data)) == NULL)
+        return;
+    s->batch->as_unit = true;
+    s->batch->writes = (op->cmd->flags & CMD_WRITE) != 0;
+    if (op->kind == OP_ACROSS && !input_slots(c, op)) {
+        op->kind = OP_NOMEM;
+        op->shard = c->net->shard->id;
+        s->batch->as_unit = false;
+        batch_link(s->batch, op);
+    }
+    flush_batch(s);
+}
+
+/* exec: what is in the batch before it goes first. */
+static ON_SHARD void exec(struct source *s) {
+    struct conn *c = s->conn;
+    batch_drop_op(s->batch);
+    flush_batch(s);
+    batch_dispatch(exec_body(c));
+}
+
+/* home_batch: one that looks at or changes its connection ends its batch: what follows in the input must see what it
+ * did. Nor may it wait behind a lock, with what came before it. */
+static ON_SHARD struct op *home_batch(struct source *s, struct op *op, const struct resp_parser *p,
+                                      const char *data) {
+    bool alone = op->cmd->flags & CMD_ALONE || tx_busy(&s->conn->net->shard->tx);
+    if (alone && (op = own_batch(s, op, p, data)) == NULL)
+        return NULL;
+    if (op->cmd->flags & CMD_ALONE)
+        s->batch->quiet = false; /* it decides by itself whether to reply */
+    return op;
+}
+
+/* command: false when it must wait. */
 static ON_SHARD bool command(struct source *s, const struct resp_parser *p, const char *data) {
     struct conn *c = s->conn;
     if (unlikely(c->net->instance->pause_until_ms != 0) && held(s, p, data))
@@ -240,31 +330,40 @@ static ON_SHARD bool command(struct source *s, const struct resp_parser *p, cons
     op->shard = c->net->shard->id;
     resolve(c, op);
     if (unlikely(is_http(c, op))) {
-        s->batch->op_count--;
+        batch_drop_op(s->batch);
         return true;
     }
-    uint32_t flags = op->cmd != NULL && op->kind == OP_RUN ? op->cmd->flags : 0;
-    if (unlikely(flags & (CMD_FANOUT | CMD_ALONE)) && (op = own_batch(s, op, p, data)) == NULL)
-        return true;
-    if (unlikely(op->kind == OP_RUN && op->cmd->check != NULL) && refused(c, s->batch, op)) {
-        op->kind = OP_REFUSED;
-        flags = CMD_HOME;
+    bool skip = c->session.reply_skip, end = false, linked = true;
+    if (unlikely(c->body != NULL) && exec_takes(c, op)) {
+        exec_queue(c, s->batch, op);
+    } else if (unlikely(c->body != NULL) && exec_is(op)) {
+        if (!c->body_refused) {
+            exec(s);
+            linked = false;
+        } else {
+            op->kind = OP_NO_EXEC;
+            exec_end(c);
+        }
+    } else if (likely(op->kind == OP_RUN)) {
+        if (unlikely(op->cmd->check != NULL) && input_refused(c, s->batch, op))
+            end = true;
+        else
+            input_route(c, op);
+        if (unlikely(op->kind == OP_ACROSS || op->kind == OP_ALL)) {
+            unit(s, op, p, data);
+            linked = false;
+        } else if (unlikely(op->kind == OP_RUN && op->cmd->flags & (CMD_HOME | CMD_ALONE))) {
+            if ((op = home_batch(s, op, p, data)) == NULL)
+                return true;
+            end = true;
+        }
     }
-    bool skip = c->session.reply_skip;
-    if (unlikely(flags & CMD_FANOUT)) {
-        s->batch->fanout = true;
-        s->batch->writes = (flags & CMD_WRITE) != 0;
-        flush_batch(s);
-    } else {
-        if (op->kind == OP_RUN)
-            route(c, op);
+    bool alone = linked && op->kind == OP_RUN && op->cmd->flags & CMD_ALONE;
+    if (linked)
         batch_link(s->batch, op);
-        if (unlikely(flags & CMD_ALONE))
-            s->batch->quiet = false; /* it decides by itself whether to reply */
-        if (flags & CMD_HOME || unlikely(skip))
-            flush_batch(s);
-    }
-    if (unlikely(skip) && !(flags & CMD_ALONE)) /* CLIENT REPLY has decided anew */
+    if (linked && unlikely(end || skip))
+        flush_batch(s);
+    if (unlikely(skip) && !alone) /* CLIENT REPLY has decided anew */
         c->session.reply_skip = false;
     return true;
 }

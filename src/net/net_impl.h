@@ -1,15 +1,20 @@
 /* net_impl.h: connections and batches, for this room only.
  *
  *   conn.c     a connection from accept to release     input.c   bytes -> commands -> batches
- *   batch.c    batches: run here, run there, gather    output.c  replies -> socket
+ *   batch.c    batches: to their shards, and back      output.c  replies -> socket
+ *   run.c      commands on the shard of their keys     monitor.c MONITOR
+ *   unit.c     batches that are transactions           exec.c    MULTI, EXEC, DISCARD, WATCH, UNWATCH
  *   listen.c   sockets, accept, which shard            client*.c CLIENT, HELLO, SELECT, ...
- *   watch.c    slow and large commands                 monitor.c MONITOR
- *   pause.c    CLIENT PAUSE, UNPAUSE, REPLY
+ *   slow.c     slow and large commands                 pause.c   CLIENT PAUSE, UNPAUSE, REPLY
  *
  * A batch holds up to NET_BATCH_COMMANDS commands of one connection. Its commands are dealt to parts, one
  * per shard; a part is one message and collects the replies of its commands in one outbuf. The batch's
  * commands remember where their reply ends in their part, so that gathering walks the commands in order
  * and takes the next slice of the part each belongs to.
+ *
+ * A batch that holds one command for several shards, or the body of MULTI, is a unit: a transaction (shards/tx.h)
+ * whose hops run its commands. A part that comes upon what a transaction has locked waits where it is, from
+ * that command on, until its turn has come (tx_wait).
  */
 #ifndef NET_IMPL_H
 #define NET_IMPL_H
@@ -37,30 +42,42 @@ enum {
 
 enum op_kind {
     OP_RUN,     /* cmd->run where the keys are */
+    OP_REFUSED, /* check() did: batch->refusal */
+    OP_ACROSS,  /* keys on several shards: cmd->across; only in a unit */
+    OP_ALL,     /* all shards: cmd->each and gather; only in a unit; the last of those that are carried out */
     OP_UNKNOWN, /* no such command, or subcommand */
     OP_ARITY,
     OP_NOAUTH,
-    OP_CROSS,   /* keys on several shards */
+    OP_CROSS,   /* keys on several shards, of a row that cannot have that */
     OP_NOTHING, /* route() replies the error */
-    OP_REFUSED, /* check() did: batch->refusal */
+    OP_QUEUED,  /* waits for EXEC */
+    OP_NOT_IN_EXEC,
+    OP_NO_EXEC, /* EXEC of what was refused when it was queued */
+    OP_NOMEM,
     OP_PROTOCOL /* malformed input: conn->protocol_error */
 };
 
 struct op {
     const struct command *cmd;
     struct span *argv;
-    uint64_t hash;
+    union {
+        uint64_t hash;
+        struct { /* OP_REFUSED: in batch->refusal */
+            uint32_t refusal_at, refusal_len;
+        };
+    };
+    struct key_slots *slots; /* OP_ACROSS */
+    size_t reply_end;        /* in the outbuf of its part */
+    uint32_t refs_end;       /* likewise */
     uint32_t argc;
     uint32_t db;
-    size_t reply_end;  /* in the outbuf of its part */
-    uint32_t refs_end; /* likewise */
-    uint32_t slow_us;  /* what it took, plus one; 0: not slow */
-    uint16_t next;     /* of the same part; OP_END at the end */
+    uint32_t slow_us; /* what it took, plus one; 0: not slow */
+    uint32_t next;    /* of the same part; OP_END at the end */
     uint16_t shard;
     uint8_t kind;
 };
 static_assert(sizeof(struct op) <= CACHE_LINE, "an op crosses to another core as one line");
-enum { OP_END = UINT16_MAX };
+enum { OP_END = UINT32_MAX };
 
 /* A large argument that was received into its final place. */
 struct big {
@@ -75,16 +92,22 @@ struct part {
     struct bus_msg msg;
     struct batch *batch;
     struct outbuf out;
-    size_t taken; /* of out: what has been gathered */
+    struct outbuf raw; /* OP_ALL: what `each` has for gather */
+    size_t taken;      /* of out: what has been gathered */
     uint32_t refs_taken;
     uint32_t refs_live; /* references to that shard's blobs that are not sent yet */
-    uint16_t first, last;
+    uint32_t first, last;
+    uint32_t at; /* the op to go on with */
     uint16_t shard;
-    bool waiting; /* the message is out */
+    bool waiting;  /* not back yet */
+    bool deferred; /* that shard will tell when it has run, which it has not yet */
     bool used;
     bool slow;           /* some command of it was */
-    uint64_t ns;         /* fan-out: what `each` took */
+    bool aborted;        /* EXEC: a watched key of that shard has changed */
+    uint64_t ns;         /* what the last step took */
+    int64_t tally;       /* what it counted */
     int64_t moved_bytes; /* memory that came home with it, or, negative, stayed there */
+    int64_t held_before; /* while it runs */
 };
 
 struct batch {
@@ -93,24 +116,48 @@ struct batch {
     struct net *net;
     struct io_buf *buf; /* what the arguments point into: one of these two, or neither */
     struct inbuf *in;
-    struct span *args; /* own_args, or a larger array */
+    struct text *texts; /* what arguments of MULTI's body point into */
+    struct span *args;  /* own_args, or a larger array */
+    struct op *ops;     /* own_ops, or, of MULTI's body, a larger array */
     uint32_t args_cap, args_len;
-    uint16_t op_count, gathered;
-    uint16_t parts_waiting; /* messages that are not back */
-    uint16_t parts_live;    /* parts with refs_live, each keeps the batch */
-    uint16_t first_part;
+    uint32_t ops_cap, op_count, gathered;
+    uint16_t parts_waiting; /* that are not back; of a unit, itself */
+    uint16_t parts_live;    /* parts with refs_live, each keeps the batch, and the unit */
+    uint64_t id;            /* its place among all that want locks */
+    struct unit *unit;      /* while its transaction lives */
+    struct list watched;    /* EXEC: what has to be unchanged */
+    uint64_t exec_from_ns;
     uint8_t proto;
-    bool fanout;
+    bool as_unit;
+    bool exec;             /* MULTI's body: one array is the reply */
+    bool exec_begun;       /* its head has been sent */
+    bool aborted, refused; /* EXEC: null, for a watched key has changed; no memory */
     bool quiet;            /* CLIENT REPLY: the replies are dropped */
     bool no_touch;         /* CLIENT NO-TOUCH */
     bool writes;           /* some command may write */
     bool done;             /* no longer in the connection's queue */
-    struct outbuf refusal; /* what check() replied to its last command */
+    struct outbuf refusal; /* what check() replied */
     struct big *bigs;
     uint32_t big_count, big_cap;
     struct part *parts; /* one per shard */
-    struct op ops[NET_BATCH_COMMANDS];
+    struct op own_ops[NET_BATCH_COMMANDS];
     struct span own_args[NET_BATCH_ARGS];
+};
+
+/* A piece of what MULTI's body keeps of its commands. */
+struct text {
+    struct text *next;
+    size_t len, cap;
+    char bytes[];
+};
+
+/* A key that a connection watches. */
+struct watched {
+    struct bus_msg msg; /* takes the watch back to its shard */
+    struct list link;   /* conn->watched, or batch->watched */
+    struct watch *watch;
+    struct net *net;
+    uint16_t shard;
 };
 
 /* Input that did not end with a whole command. */
@@ -142,6 +189,9 @@ struct conn {
     struct list held;    /* net->held: waits for the end of CLIENT PAUSE */
     struct list monitor; /* net->monitors */
     struct partial *partial;
+    struct batch *body;  /* MULTI's, or NULL */
+    struct list watched; /* WATCH */
+    uint32_t watch_count;
     struct batch *first, *last;
     uint32_t batches;
     struct outbuf out;
@@ -154,6 +204,7 @@ struct conn {
     uint64_t soft_limit_since_ns;
     struct resp_limits limits;
     const char *protocol_error;
+    bool body_refused; /* something of it was: EXEC does nothing */
     bool paused, want_write, write_armed;
     bool closing;  /* no more input; ends when the output is sent and the batches are back */
     bool broken;   /* ends without sending */
@@ -189,6 +240,8 @@ struct net {
     uint64_t conn_count;
     uint64_t batches_out;      /* in any connection's queue */
     uint64_t writes_out;       /* of these, those that may write and are not done everywhere */
+    uint64_t unwatching;       /* watches on their way back */
+    uint64_t watching;         /* connections that watch keys */
     struct resp_parser parser; /* for input that holds whole commands */
     struct batch *spare_batches;
     unsigned spare_batch_count;
@@ -230,6 +283,13 @@ void input_direct(struct conn *c, size_t n) ON_SHARD;
 /* input_go_on: parses what was left when the connection paused. */
 void input_go_on(struct conn *c) ON_SHARD;
 void input_drop(struct conn *c);
+/* input_route: which shard the keys lie on, or that they lie on several. input_slots: then where each of them lies;
+ * false: no memory. */
+void input_route(struct conn *c, struct op *op) ON_SHARD;
+bool input_slots(struct conn *c, struct op *op);
+void input_free_slots(struct mem *m, struct op *op, unsigned shards);
+/* input_refused: asks the row's check; what it replies is kept in b->refusal. */
+bool input_refused(struct conn *c, struct batch *b, struct op *op) ON_SHARD;
 size_t input_bytes(const struct conn *c);
 bool parser_grow(struct resp_parser *p, uint32_t need);
 /* input_trim: gives back the room for arguments of the shard's parser, between two commands. */
@@ -238,19 +298,80 @@ void inbuf_release(struct inbuf *in);
 
 /* --- batch.c --- */
 struct batch *batch_begin(struct conn *c, struct io_buf *buf, struct inbuf *in);
-/* batch_room: for one more command of argc arguments; NULL: start another batch (or no memory). */
+/* batch_room: for one more command of argc arguments; NULL: start another batch (or no memory). batch_room_for_body:
+ * as many as memory has room for. batch_drop_op takes the last one back. */
 struct op *batch_room(struct batch *b, uint32_t argc);
+struct op *batch_room_for_body(struct batch *b, uint32_t argc);
+void batch_drop_op(struct batch *b);
 /* batch_link: the op just filled goes to the part of its shard. */
 void batch_link(struct batch *b, struct op *op);
 /* batch_big: an argument of op lies in a blob, which the batch owns from now on; false: no memory. */
 bool batch_big(struct batch *b, const struct op *op, uint32_t arg, struct blob *blob);
-/* batch_dispatch: routes, runs and posts; the batch belongs to its connection's queue, or is gone. */
+/* batch_dispatch: runs and posts; the batch belongs to its connection's queue, or is gone. */
 void batch_dispatch(struct batch *b) ON_SHARD;
-void batch_discard(struct batch *b);
+void batch_discard(struct batch *b) ON_SHARD;
+/* batch_unit_done: every command of it has replied. batch_unit_ended: nothing of the transaction is left. */
+void batch_unit_done(struct batch *b) ON_SHARD;
+void batch_unit_ended(struct batch *b);
 /* batch_free_spares: all but `keep` of them. */
 void batch_free_spares(struct net *n, unsigned keep);
 /* part_ref_sent: one reference of a part in another shard was sent or dropped. */
 void part_ref_sent(struct part *p) ON_SHARD;
+/* part_enter, part_leave: around what a shard does for a part, so that what the output grows by is charged to that
+ * shard, and, from part_home on, to its home. */
+void part_enter(struct part *p, struct shard *at) ON_SHARD;
+void part_leave(struct part *p, struct shard *at) ON_SHARD;
+void part_home(struct part *p) ON_SHARD;
+
+/* --- run.c --- */
+struct run {
+    struct outbuf *out;
+    struct session *session; /* at home */
+    uint32_t to;             /* up to this op, not included; OP_END: all */
+    bool granted;            /* nothing can be in the way */
+};
+/* run_part: runs its commands from p->at on; false when it came upon a lock. What the commands after the next few will
+ * touch is fetched meanwhile; run_prefetch fetches the buckets, where the sender could not. */
+bool run_part(struct batch *b, struct part *p, struct shard *at, const struct run *how) ON_SHARD;
+void run_prefetch(const struct shard *at, const struct batch *b, uint32_t from) ON_SHARD;
+/* run_blocked: would any command of this part, from this one on, come upon a lock? */
+bool run_blocked(const struct shard *at, const struct batch *b, uint32_t from) ON_SHARD;
+/* run_wants: what a command on one shard wants there; returns how many; `to` may be NULL. */
+uint32_t run_wants(const struct op *op, struct tx_want *to);
+struct tx_want run_slot_want(const struct op *op, const struct key_slot *slot);
+/* run_step: fn is a step of a command that several shards take part in; replies to `out`. */
+void run_step(struct batch *b, struct part *p, struct shard *at, struct op *op, command_fn *fn,
+              struct outbuf *out) ON_SHARD;
+/* run_home_ctx: for decide and gather. run_note: such a command is done; its reply, if it came from home, begins at
+ * `from` of `out`. */
+struct ctx run_home_ctx(struct batch *b, struct op *op, struct outbuf *out);
+void run_note(struct batch *b, struct op *op, uint64_t ns, const struct outbuf *out,
+              size_t from) ON_SHARD;
+
+/* --- unit.c --- */
+/* unit_start: the batch, which is queued, becomes a transaction. False: no memory. */
+bool unit_start(struct batch *b) ON_SHARD;
+
+/* --- exec.c --- */
+/* exec_takes: does MULTI keep this command for EXEC? exec_queue: it does so; op tells what to reply. */
+bool exec_takes(const struct conn *c, const struct op *op);
+void exec_queue(struct conn *c, struct batch *from, struct op *op);
+bool exec_is(const struct op *op);
+/* exec_bytes: what the body keeps of memory. */
+size_t exec_bytes(const struct conn *c);
+/* exec_writes: is there a command in the body that writes, or that all clients wait for? */
+bool exec_writes(const struct conn *c);
+/* exec_body: takes the body to be dispatched. Every op's shard and kind is known then. */
+struct batch *exec_body(struct conn *c) ON_SHARD;
+/* exec_note: the body has been replied to. */
+void exec_note(const struct batch *b) ON_SHARD;
+/* exec_end: as DISCARD, without a reply: when the connection ends, or starts anew. */
+void exec_end(struct conn *c) ON_SHARD;
+/* exec_changed: has a key that was watched on this shard changed? */
+bool exec_changed(const struct batch *b, struct shard *at) ON_SHARD;
+/* exec_unwatch: the watches in this list go back to their shards. */
+void exec_unwatch(struct net *n, struct list *watched) ON_SHARD;
+void exec_register(void);
 
 /* --- output.c --- */
 void output_begin(struct conn *c);
@@ -270,15 +391,15 @@ void listen_stop(struct net *n);
 /* conn_address: "ip:port", "[ip6]:port" or "path:0". Any thread while the connection lives. */
 void conn_address(const struct conn *c, char *text, size_t size);
 
-/* --- watch.c --- */
-/* watch_batch: logs its slow and its large commands, before the arguments go. `direct`: the replies went
+/* --- slow.c --- */
+/* slow_batch: logs its slow and its large commands, before the arguments go. `direct`: the replies went
  * to this output, which ended at `from` before; NULL: they are in the parts. */
-struct watch_from {
+struct slow_from {
     size_t len;
     uint32_t refs;
 };
-void watch_batch(struct batch *b, const struct outbuf *direct,
-                 const struct watch_from *from) ON_SHARD;
+void slow_batch(struct batch *b, const struct outbuf *direct,
+                const struct slow_from *from) ON_SHARD;
 
 /* --- monitor.c --- */
 static inline bool monitor_any(const struct net *n) {
@@ -295,8 +416,8 @@ void monitor_trim(struct net *n) ON_SHARD;
 void monitor_register(void);
 
 /* --- pause.c --- */
-/* pause_holds: must this command wait for the end of CLIENT PAUSE? */
-bool pause_holds(const struct conn *c, const struct command *cmd);
+/* pause_holds: must this command, which may write in spite of its row, wait for the end of CLIENT PAUSE? */
+bool pause_holds(const struct conn *c, const struct command *cmd, bool writes);
 /* pause_hold: the connection reads on when the pause ends. Owner only. */
 void pause_hold(struct conn *c) ON_SHARD;
 void pause_start(struct net *n);

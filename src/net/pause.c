@@ -15,11 +15,11 @@ enum { PAUSE_LOOK_MS = 1000000 }; /* a pause may last as long as the clock can c
 
 /* --- holding --- */
 
-bool pause_holds(const struct conn *c, const struct command *cmd) {
+bool pause_holds(const struct conn *c, const struct command *cmd, bool writes) {
     const struct instance *in = c->net->instance;
     if (in->pause_until_ms <= c->net->shard->wall_ms)
         return false;
-    return in->pause_all || (cmd->flags & CMD_WRITE) != 0;
+    return in->pause_all || writes || (cmd->flags & CMD_WRITE) != 0;
 }
 
 static void release_all(struct net *n) {

@@ -31,12 +31,30 @@ def _hello_before_auth(args, ours, theirs):
         ours.value == theirs.value.replace(b"HELLO AUTH", b"HELLO <proto> AUTH")
 
 
+def _debug_unfit(args, ours, theirs):
+    """No subcommand of DEBUG, or not so many arguments."""
+    redis_s = b"ERR unknown subcommand or wrong number of arguments for '", b"ERR DEBUG command not allowed."
+    every_container_s = b"ERR unknown subcommand '", b"ERR wrong number of arguments for 'debug|"
+    return args[0].upper() == b"DEBUG" and theirs.value.startswith(redis_s) and \
+        ours.value.startswith(every_container_s)
+
+
 INTENDED = [
     Difference("HELLO before AUTH", _hello_before_auth, "the text of Redis 7.2 and later"),
     Difference("expiry beyond the year 10889", _beyond_the_end,
                "an expiry is stored in 48 bits of milliseconds, which saves two bytes per key that has one; "
                "what is later than that is stored as that"),
+    Difference("DEBUG with a wrong subcommand", _debug_unfit,
+               "DEBUG's subcommands are rows like those of every container, and are refused with its texts; in Redis "
+               "DEBUG is one command that reads its arguments itself. No client looks at these texts"),
 ]
+
+# Bounds that hold for more here than in 7.0: option -> reason. tests/fault/test_abuse.py meets them.
+BOUNDS = {
+    "client-query-buffer-limit":
+        "counts all that has come of an unfinished command; Redis does not count the arguments that are there "
+        "already, of which one client may then send as many gigabytes as it likes",
+}
 
 # Malformed input that Anax refuses and 7.0 does not: raw request -> (reply, after which it closes; reason)
 _ARGS = "a request has at most 2^20 arguments (Redis: 2^31), so that a header alone cannot ask for gigabytes"

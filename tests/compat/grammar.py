@@ -13,8 +13,7 @@ import collections
 Row = collections.namedtuple("Row", "name parts compare weight mutate")
 # compare    how replies are compared (see compare.py)
 # weight     how often it is drawn
-# mutate     "any" argument may be broken, or only the "tail" may: for commands with several keys,
-#            where another key would lie on another shard
+# mutate     "any" argument may be broken, or only the "tail" may, or "none"
 
 INT64_MAX = 9223372036854775807
 BAD_NUMBERS = [b"", b"abc", b"-1", b"0", b"9223372036854775807", b"9223372036854775808",
@@ -46,16 +45,12 @@ class Draw:
     # --- keys ---
     def key(self):
         r = self.rng
-        return r.choice([b"k0", b"k1", b"k2", b"k3", b"k4", b"k5", b"{t}a", b"{t}b", b"{t}c", b"{t}d", b"",
+        return r.choice([b"k0", b"k1", b"k2", b"k3", b"k4", b"k5", b"{t}a", b"{t}b", b"{t}c", b"x{t}\x00", b"",
                          b"bin\x00\r\n\xff", b"a-key-of-some-length:" + b"z" * 300,
                          b"n%d" % r.randrange(40)])
 
-    def tkey(self):
-        """Keys that lie on one shard."""
-        return self.rng.choice([b"{t}a", b"{t}b", b"{t}c", b"{t}d", b"{t}" + b"e" * 60, b"x{t}\x00"])
-
-    def tkeys(self, most=4):
-        return [self.tkey() for _ in range(self.rng.randint(1, most))]
+    def keys(self, most=4):
+        return [self.key() for _ in range(self.rng.randint(1, most))]
 
     # --- values ---
     def value(self):
@@ -252,7 +247,7 @@ def bitfield_gets(d):
 def pairs(d):
     parts = []
     for _ in range(d.rng.randint(1, 4)):
-        parts += [d.tkey(), d.value()]
+        parts += [d.key(), d.value()]
     return parts
 
 
@@ -314,11 +309,11 @@ ROWS = [
     Row("INCRBY", lambda d: [d.key(), d.integer()], "exact", 5, "any"),
     Row("DECRBY", lambda d: [d.key(), d.integer()], "exact", 5, "any"),
     Row("INCRBYFLOAT", lambda d: [d.key(), d.float()], "exact", 6, "any"),
-    Row("MGET", lambda d: d.tkeys(), "exact", 4, "keys"),
-    Row("MSET", pairs, "exact", 3, "keys"),
-    Row("MSETNX", pairs, "exact", 3, "keys"),
-    Row("LCS", lambda d: [b"{l}a", b"{l}b"] + lcs_options(d), "exact", 2, "tail"),
-    Row("SET", lambda d: [d.rng.choice([b"{l}a", b"{l}b"]), d.letters()], "exact", 2, "none"),
+    Row("MGET", lambda d: d.keys(), "exact", 4, "any"),
+    Row("MSET", pairs, "exact", 3, "any"),
+    Row("MSETNX", pairs, "exact", 3, "any"),
+    Row("LCS", lambda d: [b"la", b"lb"] + lcs_options(d), "exact", 2, "any"),
+    Row("SET", lambda d: [d.rng.choice([b"la", b"lb"]), d.letters()], "exact", 2, "none"),
     # bitmap
     Row("SETBIT", lambda d: [d.key(), d.bit_offset(), d.rng.choice([b"0", b"1", b"1", b"1", b"2", b"x"])],
         "exact", 5, "any"),
@@ -329,14 +324,14 @@ ROWS = [
     # not "any": without its offset, a SET of a large number would be one at a large offset
     Row("BITFIELD", lambda d: [d.key()] + bitfield_ops(d), "exact", 7, "tail"),
     Row("BITFIELD_RO", lambda d: [d.key()] + bitfield_gets(d), "exact", 4, "any"),
-    Row("BITOP", lambda d: [d.word(b"AND", b"OR", b"XOR", b"NOT", b"ZZ"), d.tkey()] + d.tkeys(3), "exact",
-        3, "keys"),
+    Row("BITOP", lambda d: [d.word(b"AND", b"OR", b"XOR", b"NOT", b"ZZ"), d.key()] + d.keys(3), "exact",
+        3, "any"),
     # generic
     Row("DEL", lambda d: [d.key()], "exact", 5, "none"),
-    Row("DEL", lambda d: d.tkeys(), "exact", 1, "keys"),
-    Row("UNLINK", lambda d: d.tkeys(), "exact", 1, "keys"),
-    Row("EXISTS", lambda d: d.tkeys(), "exact", 3, "keys"),
-    Row("TOUCH", lambda d: d.tkeys(), "exact", 1, "keys"),
+    Row("DEL", lambda d: d.keys(), "exact", 1, "any"),
+    Row("UNLINK", lambda d: d.keys(), "exact", 1, "any"),
+    Row("EXISTS", lambda d: d.keys(), "exact", 3, "any"),
+    Row("TOUCH", lambda d: d.keys(), "exact", 1, "any"),
     Row("TYPE", lambda d: [d.key()], "exact", 3, "any"),
     Row("EXPIRE", lambda d: [d.key(), d.seconds()] + expire_condition(d), "exact", 6, "any"),
     Row("PEXPIRE", lambda d: [d.key(), d.millis()] + expire_condition(d), "exact", 4, "any"),
@@ -347,9 +342,9 @@ ROWS = [
     Row("PTTL", lambda d: [d.key()], "millis", 4, "any"),
     Row("EXPIRETIME", lambda d: [d.key()], "seconds", 3, "any"),
     Row("PEXPIRETIME", lambda d: [d.key()], "millis", 3, "any"),
-    Row("RENAME", lambda d: [d.tkey(), d.tkey()], "exact", 3, "tail"),
-    Row("RENAMENX", lambda d: [d.tkey(), d.tkey()], "exact", 3, "tail"),
-    Row("COPY", lambda d: [d.tkey(), d.tkey()] + copy_options(d), "exact", 4, "tail"),
+    Row("RENAME", lambda d: [d.key(), d.key()], "exact", 3, "any"),
+    Row("RENAMENX", lambda d: [d.key(), d.key()], "exact", 3, "any"),
+    Row("COPY", lambda d: [d.key(), d.key()] + copy_options(d), "exact", 4, "any"),
     Row("MOVE", lambda d: [d.key(), database(d)], "exact", 3, "any"),
     Row("OBJECT", lambda d: [d.word(b"ENCODING"), d.key()], "exact", 6, "any"),
     Row("OBJECT", lambda d: [d.word(b"REFCOUNT"), d.key()], "shape", 1, "any"),
@@ -366,6 +361,7 @@ ROWS = [
     Row("DBSIZE", lambda d: [], "exact", 2, "any"),
     Row("FLUSHDB", lambda d: d.some(0.5, d.word(b"ASYNC", b"SYNC", b"ZZ")), "exact", 0.4, "any"),
     Row("FLUSHALL", lambda d: d.some(0.5, d.word(b"ASYNC", b"SYNC", b"ZZ")), "exact", 0.2, "any"),
+    Row("SWAPDB", lambda d: [database(d), database(d)], "exact", 0.5, "any"),
     Row("TIME", lambda d: [], "shape", 0.5, "any"),
     # 7.0 keeps the name that a HELLO sets although a later option fails; current servers do not: so one
     # or the other
@@ -411,8 +407,8 @@ def mutate(d, row, args):
         return args
     pick = r.random()
     if pick < 0.35:
-        return args + [d.tkey() if row.mutate == "keys" else r.choice(GARBAGE)]
-    if row.mutate in ("tail", "keys"):
+        return args + [r.choice(GARBAGE)]
+    if row.mutate == "tail":
         return args[:-1] if len(args) > 1 and row.compare != "hello" else args
     if pick < 0.60 and len(args) > 1:
         del args[r.randrange(1, len(args))]

@@ -1,74 +1,270 @@
-"""A command with several keys works when they lie on one shard, and else answers a clear error and
-changes nothing."""
+"""Commands with several keys, wherever these lie: the replies and what is stored are redis-server's."""
 
+import contextlib
 import random
 
-from harness import Error
+import pytest
+
+import grammar
+import streams
+from harness import SLOW, Server, encode, wait_until
+
+MB = 1 << 20
+BIG = (4 if SLOW else 20) * MB
+CURSOR_SHARD_SHIFT = 33  # of SCAN's cursor: which shard it has come to
 
 
-def calls(rng, keys):
-    value = b"v%d" % rng.randrange(100)
-    pairs = [x for k in keys for x in (k, value)]
-    return [["MGET"] + keys, ["MSET"] + pairs, ["MSETNX"] + pairs, ["DEL"] + keys, ["UNLINK"] + keys,
-            ["EXISTS"] + keys, ["TOUCH"] + keys, ["RENAME"] + keys[:2], ["RENAMENX"] + keys[:2],
-            ["COPY"] + keys[:2], ["BITOP", "OR"] + keys, ["LCS"] + keys[:2]]
+def keys_of_shard(c, shard):
+    """All keys that lie on a shard, by its stretch of a SCAN."""
+    keys, cursor = set(), shard << CURSOR_SHARD_SHIFT
+    while True:
+        value, batch = c.cmd("SCAN", str(cursor), "COUNT", "1000")
+        keys.update(batch)
+        cursor = int(value)
+        if cursor == 0 or cursor >> CURSOR_SHARD_SHIFT != shard:
+            return keys
 
 
-def test_hashtag_keeps_keys_together(anax):
-    rng = random.Random(1)
+def spread(server, each):
+    """Names of keys: a list of `each` for every shard of the server, which it leaves empty."""
+    if not server.is_anax:
+        return [[b"s0:%d" % i for i in range(each)]]
+    with server.connect() as c:
+        c.ok("FLUSHALL")
+        c.pipeline([["SET", b"spread:%d" % i, "1"] for i in range(60 * each * server.shards)])
+        found = [sorted(keys_of_shard(c, i))[:each] for i in range(server.shards)]
+        c.ok("FLUSHALL")
+    assert all(len(keys) == each for keys in found), found
+    return found
+
+
+def two_keys(server):
+    """A key of the first shard and one of the last."""
+    found = spread(server, 2)
+    return found[0][0], found[-1][1]
+
+
+# --- small values, at random ---
+
+
+def some_value(rng):
+    return rng.choice([b"", b"text", b"%d" % rng.randrange(-1000, 1000), b"12345678901234567890123",
+                       rng.randbytes(rng.randrange(60)), rng.randbytes(1023), rng.randbytes(1024), rng.randbytes(5000)])
+
+
+def draw(rng, keys):
+    """A random command with several keys, or one that prepares for it."""
+    def some(most=5):
+        return [rng.choice(keys) for _ in range(rng.randint(1, most))]
+
+    a, b = rng.choice(keys), rng.choice(keys)
+    pairs = [x for k in some() for x in (k, some_value(rng))]
+    db = rng.choice(["0", "1", "2"])
+    return rng.choice([
+        ["SET", a, some_value(rng)], ["SET", a, some_value(rng)], ["SET", a, some_value(rng), "PXAT", "4102444800000"],
+        ["APPEND", a, some_value(rng)], ["SETBIT", a, str(rng.randrange(9000)), "1"], ["GET", a], ["DBSIZE"],
+        ["MGET"] + some(), ["MSET"] + pairs, ["MSETNX"] + pairs, ["DEL"] + some(3), ["UNLINK"] + some(3),
+        ["EXISTS"] + some(), ["TOUCH"] + some(), ["RENAME", a, b], ["RENAMENX", a, b], ["COPY", a, b],
+        ["COPY", a, b, "REPLACE"], ["COPY", a, b, "DB", db], ["COPY", a, b, "REPLACE", "DB", db],
+        ["COPY", a, b, "DB", "99"], ["COPY", a, b, "NOSUCH"], ["MOVE", a, db], ["PEXPIRETIME", a],
+        ["OBJECT", "ENCODING", a],
+        ["BITOP", rng.choice(["AND", "OR", "XOR"]), a] + some(), ["BITOP", "NOT", a, b], ["BITOP", "NOT", a, b, a],
+        ["BITOP", "NOSUCH", a, b], ["SWAPDB", "0", db], ["SWAPDB", db, "99"], ["SWAPDB", "x", db], ["SELECT", db]])
+
+
+@pytest.mark.parametrize("proto", [2, 3])
+def test_replies_equal(anax, redis, proto):
+    rng = random.Random(proto)
+    keys = [k for of_shard in spread(anax, 4) for k in of_shard]
+    pair = streams.Pair(anax, redis, proto)
+    pair.reset()
+    row = grammar.Row("any", None, "exact", 0, "none")
+    for _ in range(10 if SLOW else 25):
+        pair.run([(row, [a if isinstance(a, bytes) else a.encode() for a in draw(rng, keys)])
+                  for _ in range(rng.choice([1, 5, 100]))])
+    pair.compare_state()
+
+
+def test_lcs(anax, redis):
+    a, b = two_keys(anax)
+    rng = random.Random(5)
+    for _ in range(10):
+        values = [bytes(rng.choice(b"abcd") for _ in range(rng.randrange(40))) for _ in range(2)]
+        calls = [["LCS", a, b], ["LCS", a, b, "LEN"], ["LCS", b, a, "IDX", "WITHMATCHLEN"],
+                 ["LCS", a, b, "IDX", "MINMATCHLEN", "2"], ["LCS", a, b"missing"], ["LCS", b, a, "NOSUCH"],
+                 ["LCS", a, b, "LEN", "IDX"]]
+        replies = []
+        for server in (anax, redis):
+            with server.connect() as c:
+                c.ok("MSET", a, values[0], b, values[1])
+                replies.append([r.raw for r in c.pipeline(calls)])
+        assert replies[0] == replies[1]
+
+
+def test_what_is_wrong_is_found_before_anything_happens(anax, redis):
+    a, b = two_keys(anax)
+    calls = [["RENAME", a], ["RENAME", a, b, b], ["RENAME", b"missing", b], ["RENAMENX", b"missing", b], ["COPY", a],
+             ["COPY", b"missing", b], ["COPY", a, b, "DB"], ["COPY", a, b, "DB", "x"], ["COPY", a, a], ["EXISTS"],
+             ["DEL"], ["TOUCH"], ["UNLINK"], ["BITOP", "AND", a], ["BITOP", "NOT", a, b, b], ["BITOP", "", a, b],
+             ["SWAPDB", "0"], ["SWAPDB", "a", "b"], ["SWAPDB", "0", "b"], ["SWAPDB", "16", "0"], ["SWAPDB", "0", "-1"],
+             ["SWAPDB", "99999999999", "0"], ["SWAPDB", "0", "99999999999"], ["SWAPDB", "16", "x"], ["SWAPDB", "3", "3"],
+             ["FLUSHALL", "NOW"], ["FLUSHDB", "SYNC", "ASYNC"], ["FLUSHDB", ""], ["MSET", a, "1", b], ["MSETNX", a]]
+    for call in calls:
+        replies = []
+        for server in (anax, redis):
+            with server.connect() as c:
+                c.ok("FLUSHALL")
+                c.pipeline([["SET", a, "1"], ["SET", b, "2"]])
+                c.send(encode(call))
+                replies.append([c.read().raw] + [c.cmd("GET", k) for k in (a, b)] + [c.cmd("DBSIZE")])
+        assert replies[0] == replies[1], call
+
+
+def test_swapdb_is_seen_by_every_connection(anax, redis):
+    keys = [k for of_shard in spread(anax, 3) for k in of_shard]
+    seen = []
+    for server in (anax, redis):
+        with server.connect() as c, server.connect() as other:
+            c.ok("FLUSHALL")
+            c.pipeline([["SET", k, "zero"] for k in keys] + [["PEXPIREAT", keys[0], "4102444800000"]])
+            other.ok("SELECT", "1")
+            other.ok("SET", keys[1], "one")
+            replies = [c.cmd("SWAPDB", "0", "1")]
+            for conn in (c, other):
+                replies += [conn.cmd("DBSIZE"), sorted(conn.cmd("KEYS", "*")), conn.cmd("MGET", *keys),
+                            conn.cmd("PEXPIRETIME", keys[0]), conn.cmd("EXISTS", *keys)]
+            replies += [other.cmd("FLUSHDB"), other.cmd("DBSIZE"), c.cmd("GET", keys[1]), c.cmd("SWAPDB", "1", "0"),
+                        c.cmd("DBSIZE"), other.cmd("GET", keys[1]), c.cmd("FLUSHALL", "SYNC"), other.cmd("DBSIZE")]
+            seen.append(replies)
+    assert seen[0] == seen[1]
+
+
+# --- tags ---
+
+
+def test_tags_keep_keys_together(anax, against_redis_itself):
+    """What stands between the first { and the next } names the shard; an empty tag or an open brace is none."""
+    if against_redis_itself:
+        return
     with anax.connect() as c:
-        for n in range(100):
-            tag = b"{tag%d}" % n
-            keys = [tag + b"a", b"x" + tag, tag + b"{other}"]
-            for call in calls(rng, keys):
-                value = c.cmd(*call)
-                assert not (isinstance(value, Error) and value.startswith(b"CROSSSLOT")), (call, value)
+        for n in range(16):
+            tag = b"x%d" % n
+            same = {tag, b"%d{%s}" % (n, tag), b"{%s}%d" % (tag, n), b"{%s}{y}" % tag, b"a{%s}b}" % tag}
+            c.ok("FLUSHALL")
+            c.pipeline([["SET", k, "v"] for k in same])
+            found = [keys for keys in (keys_of_shard(c, i) for i in range(anax.shards)) if keys]
+            assert found == [same], (tag, found)
+        for form in (b"{}%d", b"{x%d", b"x}%d"):
+            c.ok("FLUSHALL")
+            c.pipeline([["SET", form % n, "v"] for n in range(200)])
+            assert all(keys_of_shard(c, i) for i in range(anax.shards)), form
 
 
-def test_without_hashtag_works_or_says_crossslot(anax, shards, against_redis_itself):
-    rng = random.Random(2)
-    crossed = worked = 0
-    with anax.connect() as c:
-        for n in range(100):
-            keys = [b"key%d" % rng.randrange(10000) for _ in range(3)]
-            for call in calls(rng, keys):
-                c.ok("SET", keys[0], "here")
-                c.cmd("DEL", keys[1])
-                size = c.cmd("DBSIZE")
-                value = c.cmd(*call)
-                if isinstance(value, Error) and value.startswith(b"CROSSSLOT"):
-                    crossed += 1
-                    assert c.cmd("DBSIZE") == size, call
-                    assert c.cmd("GET", keys[0]) == b"here", call
-                else:
-                    assert not isinstance(value, Error), (call, value)
-                    worked += 1
-    if shards == 1 or against_redis_itself:
-        assert crossed == 0
-    else:
-        assert crossed > 0 and worked > 0, (crossed, worked)
+# --- large values ---
 
 
-def test_tag_rules(anax2, against_redis_itself):
-    """An empty tag or an open brace is no tag: only what stands between the first { and the next }."""
-    with anax2.connect() as c:
-        for n in range(64):
-            same = [b"%d{x}" % n, b"{x}%d" % n, b"{x}{y}%d" % n, b"x"]
-            assert c.cmd("EXISTS", *same) == 0
-        crossed = 0
-        for n in range(64):
-            value = c.cmd("EXISTS", b"{}%d" % n, b"{}a%d" % n)
-            crossed += isinstance(value, Error)
-            value = c.cmd("EXISTS", b"{x%d" % n, b"{xa%d" % n)
-            crossed += isinstance(value, Error)
-        assert crossed > 0 or against_redis_itself
+def slow_get(server, stack, c, key):
+    """A connection that has asked for a large value and reads none of it: the reply holds the value."""
+    slow = stack.enter_context(server.connect(rcvbuf_bytes=1 << 16))
+    slow.send(encode(["GET", key]))
+    wait_until(lambda: waiting_bytes(c, slow) > 0, "a reply on its way")
+    return slow
 
 
-def test_several_keys_of_one_shard_by_chance_equal_the_tagged_result(anax):
-    """MGET answers by position, whatever the order of the keys."""
-    with anax.connect() as c:
-        for n in range(50):
-            c.ok("SET", b"a%d{q}" % n, b"%d" % n)
-        order = list(range(50))
-        random.Random(3).shuffle(order)
-        assert c.cmd("MGET", *[b"a%d{q}" % n for n in order]) == [b"%d" % n for n in order]
+def waiting_bytes(c, other):
+    """How much of its replies another connection has not taken yet."""
+    address = "%s:%d" % other.sock.getsockname()
+    for line in c.cmd("CLIENT", "LIST").decode().splitlines():
+        fields = dict(f.split("=", 1) for f in line.split(" "))
+        if fields["addr"] == address:
+            return int(fields["obl"]) + int(fields["omem"])
+    raise AssertionError("not connected: " + address)
+
+
+def test_large_values_move(anax, redis):
+    """There, back, and again while a reply of it is on its way: pinned, it must be copied."""
+    a, b = two_keys(anax)
+    value = random.Random(6).randbytes(BIG)
+    for server in (anax, redis):
+        with contextlib.ExitStack() as stack:
+            c = stack.enter_context(server.connect())
+            before = server.used_memory()
+            c.ok("SET", a, value)
+            c.ok("RENAME", a, b)
+            assert c.cmd("EXISTS", a, b) == 1 and c.cmd("GET", b) == value
+            c.ok("RENAME", b, a)
+            assert c.cmd("GET", a) == value
+            slow = slow_get(server, stack, c, a)
+            c.ok("RENAME", a, b)
+            assert c.cmd("SETRANGE", b, "0", "changed") == BIG
+            assert c.cmd("EXISTS", a) == 0
+            assert slow.read().value == value
+            assert c.cmd("GET", b) == b"changed" + value[7:]
+            assert c.cmd("RENAMENX", b, a) == 1 and c.cmd("DEL", a, b) == 1
+            slow.close()
+            assert SLOW or server.used_memory() < before + MB, "not given back"
+
+
+def test_large_values_are_copied(anax, redis):
+    a, b = two_keys(anax)
+    value = random.Random(7).randbytes(BIG // 4)
+    for server in (anax, redis):
+        with contextlib.ExitStack() as stack:
+            c = stack.enter_context(server.connect())
+            c.ok("FLUSHALL")
+            c.ok("SET", a, value)
+            slow = slow_get(server, stack, c, a)
+            assert c.cmd("COPY", a, b) == 1 and c.cmd("COPY", a, b) == 0
+            assert c.cmd("SETRANGE", a, "0", "source") == len(value)
+            assert c.cmd("GET", b) == value
+            assert c.cmd("COPY", a, b, "REPLACE") == 1
+            assert c.cmd("COPY", a, b, "DB", "1") == 1
+            assert c.cmd("APPEND", b, "x") == len(value) + 1
+            assert c.cmd("GET", a) == b"source" + value[6:]
+            assert c.cmd("GET", b) == b"source" + value[6:] + b"x"
+            assert slow.read().value == value
+            c.ok("SELECT", "1")
+            assert c.cmd("GET", b) == b"source" + value[6:]
+            c.ok("FLUSHALL", "SYNC")
+
+
+def test_bits_of_large_values(anax, redis):
+    found = spread(anax, 4)
+    to, *keys = [of_shard[i] for i in range(4) for of_shard in found][:4]
+    rng = random.Random(8)
+    values = [rng.randbytes(n * MB // 2) for n in (3, 5, 4)]
+    seen = []
+    for server in (anax, redis):
+        with contextlib.ExitStack() as stack:
+            c = stack.enter_context(server.connect())
+            for k, v in zip(keys, values):
+                c.ok("SET", k, v)
+            slow = slow_get(server, stack, c, keys[1])
+            replies = []
+            for op in ("AND", "OR", "XOR"):
+                replies += [c.cmd("BITOP", op, to, *keys), c.cmd("BITCOUNT", to), c.cmd("GET", to)]
+            replies += [c.cmd("BITOP", "NOT", keys[0], keys[1]), c.cmd("GET", keys[0]), slow.read().value,
+                        c.cmd("BITOP", "OR", keys[1], b"missing"), c.cmd("EXISTS", *keys), c.cmd("DEL", to, *keys)]
+            seen.append(replies)
+    assert seen[0] == seen[1]
+
+
+def test_memory_comes_back():
+    """After keys have gone from shard to shard, each shard's account is what it was."""
+    with Server("anax", shards=3) as server, server.connect() as c:
+        keys = [k for of_shard in spread(server, 2) for k in of_shard]
+        rng = random.Random(9)
+
+        def rounds(n):
+            for _ in range(n):
+                a, b = rng.sample(keys, 2)
+                c.cmd("SET", a, rng.randbytes(rng.choice([5, 500, 50000])))
+                c.cmd(rng.choice(["RENAME", "COPY"]), a, b)
+                c.cmd("BITOP", "XOR", *rng.sample(keys, 3))
+                c.cmd("GET", a)
+            c.ok("FLUSHALL", "SYNC")
+
+        rounds(50)
+        before = server.settled()
+        rounds(500)
+        server.returns_to(before)

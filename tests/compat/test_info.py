@@ -418,7 +418,9 @@ def test_shards_add_up(fresh):
         assert [f for f, _ in lines] == ["shard%d" % i for i in range(len(lines))]
         parts = [{k: int(v) for k, v in (p.split("=") for p in line.split(","))} for _, line in lines]
         assert list(parts[0]) == ["keys", "expires", "ops", "bytes", "connections", "messages_sent",
-                                  "messages_received", "borrows", "longest_turn_usec"]
+                                  "messages_received", "borrows", "longest_turn_usec", "claims",
+                                  "claims_waiting", "transactions_started", "transactions_yielded",
+                                  "steps_waited"]
         assert len(parts) == int(dict(got["Server"])["shards"])
         total = {k: sum(p[k] for p in parts) for k in parts[0]}
         assert total["keys"] == 1000 and all(p["keys"] > 0 for p in parts)

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from differences import intended
 from harness import Closed, Error, Map, Server, SLOW, Status, Verbatim, wait_until
 
 OPTIONS = {"enable-debug-command": "yes"}
@@ -471,6 +472,22 @@ def test_debug_is_refused_unless_enabled(against_redis_itself):
                 assert c.cmd("DEBUG", "SEGFAULT") == c.cmd("DEBUG", "FAIL-ALLOC", "1") == found[0][0]
     assert all(isinstance(v, Error) for v in found[1])
     assert found[0] == found[1]
+
+
+MISUSED = [["DEBUG", "NOSUCH"], ["debug", "x\ty"], ["DEBUG", "SLEEP"], ["DEBUG", "SLEEP", "0", "0"], ["DEBUG", "LOG"],
+           ["DEBUG", "PROTOCOL"], ["DEBUG", "SET-ACTIVE-EXPIRE"], ["DEBUG", "STRINGMATCH-LEN", "1"]]
+
+
+@pytest.mark.parametrize("options", [{}, OPTIONS])
+def test_debug_misused(options, against_redis_itself):
+    with Server("anax", options=options) as a, Server("redis", options=options) as r, \
+            a.connect() as ca, r.connect() as cr:
+        for call in MISUSED:
+            (ours,), (theirs,) = ca.pipeline([call]), cr.pipeline([call])
+            assert isinstance(ours.value, Error) and isinstance(theirs.value, Error)
+            if not against_redis_itself:
+                found = intended([word.encode() for word in call], ours, theirs)
+                assert found and found.name == "DEBUG with a wrong subcommand", (ours, theirs)
 
 
 def test_debug_is_allowed_to_who_is_local():

@@ -29,7 +29,6 @@ NOT_YET = {  # of the groups connection and server
     "MEMORY": MEMORY, "MEMORY DOCTOR": MEMORY, "MEMORY HELP": MEMORY, "MEMORY MALLOC-STATS": MEMORY,
     "MEMORY PURGE": MEMORY, "MEMORY STATS": MEMORY, "MEMORY USAGE": MEMORY,
     "MODULE LOAD": MODULES, "MODULE LOADEX": MODULES, "MODULE UNLOAD": MODULES,
-    "SWAPDB": "exchanges two databases on all shards at once: comes with transactions over shards",
 }
 
 

@@ -1,6 +1,9 @@
 /* command_fixture.h: shards without a network, and a way to call commands as net does and to look
  * at the reply.
- */
+ *
+ * A call whose keys lie on several shards goes through its steps here one after the other, on all
+ * shards in the order of their ids (struct across); across_* are those steps, for tests that look
+ * at what is between them. */
 #ifndef COMMAND_FIXTURE_H
 #define COMMAND_FIXTURE_H
 
@@ -49,10 +52,15 @@ static inline void server_start(struct server *s, unsigned shards) {
     cr_assert(shards_create(&s->all, &config, &why) == OK, "%s", why);
     s->home = shards_get(s->all, 0);
     static struct config options;
-    static struct instance instance = {.config = &options};
     config_defaults(&options);
-    for (unsigned i = 0; i < shards; i++)
-        shards_get(s->all, i)->app = &instance;
+    for (unsigned i = 0; i < shards; i++) {
+        struct shard *at = shards_get(s->all, i);
+        struct instance *in = calloc(1, sizeof(*in));
+        at->app = in;
+        in->config = &options;
+        in->watches = watch_table_create(at);
+        cr_assert(in->watches != NULL);
+    }
     outbuf_init(&s->out, &s->out_mem);
 }
 
@@ -60,12 +68,18 @@ static inline void server_stop(struct server *s) {
     free(s->text);
     s->out.ref_count = 0;
     outbuf_deinit(&s->out);
-    shards_destroy(s->all);
+    for (unsigned i = 0; i < shards_count(s->all); i++) {
+        struct shard *at = shards_get(s->all, i);
+        struct instance *in = instance_of(at);
+        watch_table_destroy(in->watches, &at->mem);
+        free(in);
+    }
+    cr_assert_eq(shards_destroy(s->all), 0, "a shard's account is not what it holds");
     cr_assert_eq(s->out_mem.used_bytes, 0);
 }
 
 /* take_reply: makes the reply one text, and gives its references back. */
-static inline void take_reply(struct server *s, struct shard *owner) {
+static inline void take_reply(struct server *s) {
     struct outbuf *o = &s->out;
     cr_assert_not(o->failed);
     free(s->text);
@@ -77,7 +91,7 @@ static inline void take_reply(struct server *s, struct shard *owner) {
         from = o->refs[i].at;
         memcpy(s->text + to, o->refs[i].blob->data + o->refs[i].offset, o->refs[i].len);
         to += o->refs[i].len;
-        blob_unpin(&owner->mem, o->refs[i].blob);
+        blob_unpin(&shards_get(s->all, o->refs[i].owner)->mem, o->refs[i].blob);
     }
     if (o->len > from)
         memcpy(s->text + to, o->buf + from, o->len - from);
@@ -107,17 +121,185 @@ static inline void run_everywhere(struct server *s, struct ctx *c) {
         outbuf_deinit(&parts[i]);
 }
 
+/* --- a call whose keys lie on several shards --- */
+
+struct across_call {
+    struct server *s;
+    struct ctx *c; /* of home */
+    struct key_slots slots;
+    uint32_t first[SHARDS_MAX];
+    struct outbuf parts[SHARDS_MAX];
+    int64_t tally[SHARDS_MAX];
+};
+
+static inline unsigned shard_of_key(const struct server *s, struct span key) {
+    return keyspace_shard_of(command_route_hash(key, keyspace_hash(key)), shards_count(s->all));
+}
+
+static inline void across_begin(struct across_call *a, struct server *s, struct ctx *c,
+                                uint32_t first, uint32_t last, uint32_t step) {
+    const struct across *row = c->cmd->across;
+    uint32_t n = (last - first) / step + 1, *end[SHARDS_MAX];
+    *a = (struct across_call){.s = s, .c = c};
+    a->slots = (struct key_slots){n,
+                                  first,
+                                  step,
+                                  row->decide == NULL && row->look == NULL,
+                                  calloc(n, sizeof(struct key_slot)),
+                                  a->first};
+    for (unsigned i = 0; i < shards_count(s->all); i++) {
+        outbuf_init(&a->parts[i], &s->out_mem);
+        a->first[i] = SLOT_END;
+        end[i] = &a->first[i];
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        struct key_slot *k = &a->slots.slot[i];
+        k->arg = first + i * step;
+        k->hash = keyspace_hash(c->argv[k->arg]);
+        k->shard = (uint16_t)shard_of_key(s, c->argv[k->arg]);
+        k->next = SLOT_END;
+        *end[k->shard] = i;
+        end[k->shard] = &k->next;
+    }
+    c->slots = &a->slots;
+    c->hash = a->slots.slot[0].hash;
+}
+
+static inline void across_end(struct across_call *a) {
+    for (unsigned i = 0; i < shards_count(a->s->all); i++) {
+        a->parts[i].ref_count = 0;
+        outbuf_deinit(&a->parts[i]);
+    }
+    free(a->slots.slot);
+    a->c->slots = NULL;
+}
+
+/* across_at: one step on one shard. */
+static inline void across_at(struct across_call *a, unsigned shard, command_fn *fn,
+                             struct outbuf *out) {
+    shard_claim();
+    struct ctx at = *a->c;
+    at.shard = shards_get(a->s->all, shard);
+    at.keyspace = at.shard->keyspace;
+    at.session = NULL;
+    at.tally = 0;
+    at.reply = (struct reply){.out = out, .proto = a->c->reply.proto, .owner = at.shard->id};
+    fn(&at);
+    a->tally[shard] = at.tally;
+    a->c->big = at.big;
+}
+
+/* across_all: one step on every shard that has keys of the call. */
+static inline void across_all(struct across_call *a, command_fn *fn) {
+    for (unsigned i = 0; i < shards_count(a->s->all); i++) {
+        if (a->first[i] != SLOT_END)
+            across_at(a, i, fn, &a->parts[i]);
+    }
+}
+
+static inline int64_t across_tally(const struct across_call *a) {
+    int64_t sum = 0;
+    for (unsigned i = 0; i < shards_count(a->s->all); i++)
+        sum += a->tally[i];
+    return sum;
+}
+
+/* across_run: where argv[at] lies; its reply is the call's. */
+static inline void across_run(struct across_call *a) {
+    const struct command *cmd = a->c->cmd;
+    struct span key = a->c->argv[cmd->across->at];
+    across_at(a, shard_of_key(a->s, key), cmd->run, &a->s->out);
+}
+
+/* take_slot: moves the reply for one key behind what has been joined. */
+static inline void take_slot(struct across_call *a, const struct key_slot *k, size_t *from,
+                             uint32_t *ref) {
+    struct outbuf *part = &a->parts[k->shard], *out = &a->s->out;
+    for (; *ref < k->refs_end; (*ref)++) {
+        const struct outref *r = &part->refs[*ref];
+        outbuf_add(out, part->buf + *from, r->at - *from);
+        *from = r->at;
+        cr_assert(outbuf_move_ref(out, r, NULL));
+    }
+    outbuf_add(out, part->buf + *from, k->reply_end - *from);
+    *from = k->reply_end;
+}
+
+static inline void across_join(struct across_call *a) {
+    size_t from[SHARDS_MAX] = {0};
+    uint32_t ref[SHARDS_MAX] = {0};
+    switch (a->c->cmd->across->join) {
+    case JOIN_NONE:
+        return;
+    case JOIN_SUM:
+        reply_int(&a->c->reply, across_tally(a));
+        return;
+    case JOIN_OK:
+        reply_ok(&a->c->reply);
+        return;
+    case JOIN_KEYS:
+        reply_array(&a->c->reply, a->slots.count);
+        for (uint32_t i = 0; i < a->slots.count; i++) {
+            unsigned at = a->slots.slot[i].shard;
+            take_slot(a, &a->slots.slot[i], &from[at], &ref[at]);
+        }
+    }
+}
+
+static inline void run_across(struct server *s, struct ctx *c, uint32_t first, uint32_t last,
+                              uint32_t step) {
+    const struct across *row = c->cmd->across;
+    struct across_call a;
+    bool goes_on = true;
+    across_begin(&a, s, c, first, last, step);
+    if (row->look != NULL)
+        across_all(&a, row->look);
+    if (row->decide != NULL) {
+        c->tally = across_tally(&a);
+        goes_on = row->decide(c);
+    }
+    if (goes_on && row->at != 0)
+        across_run(&a);
+    int64_t looked[SHARDS_MAX];
+    memcpy(looked, a.tally, sizeof(looked));
+    if (row->after != NULL)
+        across_all(&a, row->after);
+    if (row->look != NULL)
+        memcpy(a.tally, looked, sizeof(looked));
+    if (goes_on)
+        across_join(&a);
+    across_end(&a);
+}
+
+static inline bool on_one_shard(const struct server *s, const struct ctx *c, uint32_t first,
+                                uint32_t last, uint32_t step) {
+    for (uint32_t i = first + step; i <= last; i += step)
+        if (shard_of_key(s, c->argv[i]) != shard_of_key(s, c->argv[first]))
+            return false;
+    return true;
+}
+
 static inline void dispatch(struct server *s, struct ctx *c) {
     uint32_t first, last, step;
     int target = 0;
+    shard_claim();
+    if (c->cmd->check != NULL && !c->cmd->check(c))
+        return;
     if (c->cmd->flags & CMD_FANOUT) {
         run_everywhere(s, c);
         return;
     }
-    if (command_key_range(c->cmd, c->argc, &first, &last, &step)) {
+    if (command_keys(c->cmd, c->argv, c->argc, &first, &last, &step)) {
+        bool one = on_one_shard(s, c, first, last, step);
+        if (!one || c->cmd->flags & CMD_ACROSS) {
+            if (c->cmd->across != NULL)
+                run_across(s, c, first, last, step);
+            else
+                reply_error(&c->reply, ERR_CROSS_SHARD);
+            return;
+        }
         c->hash = keyspace_hash(c->argv[first]);
-        target = (int)keyspace_shard_of(command_route_hash(c->argv[first], c->hash),
-                                        shards_count(s->all));
+        target = (int)shard_of_key(s, c->argv[first]);
     } else if (c->cmd->flags & CMD_ROUTED && (target = c->cmd->route(c)) < 0) {
         return;
     }
@@ -157,7 +339,7 @@ static const char *call(struct server *s, const struct span *argv, uint32_t argc
             dispatch(s, &c);
     }
     s->big = c.big;
-    take_reply(s, c.shard);
+    take_reply(s);
     return s->text;
 }
 

@@ -380,7 +380,7 @@ Test(command, a_pinned_reply_keeps_its_bytes_while_the_value_changes) {
     cr_assert(memcmp(waiting.refs[0].blob->data, "vvvvvvv", 7) == 0);
     outbuf_deinit(&s.out);
     s.out = waiting;
-    take_reply(&s, s.home);
+    take_reply(&s);
     cr_assert_eq(s.text_len, 20000 + 10);
     server_stop(&s);
 }

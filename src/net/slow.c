@@ -1,4 +1,4 @@
-/* watch.c: slow and large commands, noted where the client is known: on the shard of its connection. */
+/* slow.c: slow and large commands, noted where the client is known: on the shard of its connection. */
 #include "net_impl.h"
 
 static void note(struct batch *b, const struct op *op, enum slow_kind kind, int64_t value) {
@@ -25,6 +25,19 @@ static size_t refs_bytes(const struct outbuf *out, uint32_t from, uint32_t to) {
     return bytes;
 }
 
+/* slots_bytes: what the shards replied for each key. */
+static size_t slots_bytes(const struct batch *b, const struct op *op, struct slow_from *from) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < op->slots->count; i++) {
+        const struct key_slot *k = &op->slots->slot[i];
+        struct slow_from *at = &from[k->shard];
+        bytes += k->reply_end - at->len;
+        bytes += refs_bytes(&b->parts[k->shard].out, at->refs, k->refs_end);
+        *at = (struct slow_from){k->reply_end, k->refs_end};
+    }
+    return bytes;
+}
+
 struct limits {
     uint64_t request, reply; /* bytes; -1, which turns them off, is more than any number */
 };
@@ -32,14 +45,19 @@ struct limits {
 /* look: every command of the batch, in the order the client sent them. `from` is where the replies of each
  * shard's part begin, or, when they went straight to the connection, the only one is of all. */
 static void look(struct batch *b, const struct limits *limits, const struct outbuf *direct,
-                 struct watch_from *from) {
-    for (uint16_t i = 0; i < b->op_count; i++) {
+                 struct slow_from *from) {
+    for (uint32_t i = 0; i < b->op_count; i++) {
         const struct op *op = &b->ops[i];
         const struct outbuf *out = direct != NULL ? direct : &b->parts[op->shard].out;
-        struct watch_from *at = direct != NULL ? from : &from[op->shard];
-        size_t reply = op->reply_end - at->len + refs_bytes(out, at->refs, op->refs_end);
-        *at = (struct watch_from){op->reply_end, op->refs_end};
-        if (op->kind != OP_RUN && op->kind != OP_REFUSED)
+        struct slow_from *at = direct != NULL ? from : &from[op->shard];
+        size_t reply;
+        if (op->kind == OP_ACROSS && op->cmd->across->join == JOIN_KEYS) {
+            reply = slots_bytes(b, op, from);
+        } else {
+            reply = op->reply_end - at->len + refs_bytes(out, at->refs, op->refs_end);
+            *at = (struct slow_from){op->reply_end, op->refs_end};
+        }
+        if (op->kind > OP_ALL)
             continue;
         size_t request = request_bytes(op);
         if (op->slow_us != 0)
@@ -60,8 +78,8 @@ static bool large(const struct outbuf *out, size_t from, uint64_t limit) {
     return out->len - from + out->ref_bytes >= limit;
 }
 
-/* watch_batch looks at sums first, so that nearly all batches cost nothing more. */
-void watch_batch(struct batch *b, const struct outbuf *direct, const struct watch_from *from) {
+/* slow_batch looks at sums first, so that nearly all batches cost nothing more. */
+void slow_batch(struct batch *b, const struct outbuf *direct, const struct slow_from *from) {
     const struct config *config = b->net->instance->config;
     struct limits limits = {(uint64_t)config->request_bytes, (uint64_t)config->reply_bytes};
     unsigned shards = shards_count(b->net->shard->all);
@@ -69,7 +87,7 @@ void watch_batch(struct batch *b, const struct outbuf *direct, const struct watc
     if (likely(direct != NULL)) {
         worth |= b->parts[b->net->shard->id].slow || large(direct, from->len, limits.reply);
         if (unlikely(worth)) {
-            struct watch_from begin = *from;
+            struct slow_from begin = *from;
             look(b, &limits, direct, &begin);
         }
         return;
@@ -78,7 +96,7 @@ void watch_batch(struct batch *b, const struct outbuf *direct, const struct watc
         if (b->parts[i].used)
             worth |= b->parts[i].slow || large(&b->parts[i].out, 0, limits.reply);
     if (unlikely(worth)) {
-        struct watch_from begin[SHARDS_MAX] = {{0}};
+        struct slow_from begin[SHARDS_MAX] = {{0}};
         look(b, &limits, NULL, begin);
     }
 }
