@@ -43,7 +43,8 @@ enum command_flags {
     CMD_CONSTANT = 1 << 21, /* so short that a run of them is timed as one; CMD_FAST implies it */
     CMD_SYSTEM = 1 << 22,   /* not for applications: COMMAND DOCS calls it "syscmd" */
     CMD_WHOLE = 1 << 23,    /* with CMD_FANOUT: `each` runs on all shards as at one moment */
-    CMD_ACROSS = 1 << 24    /* `across` even when all keys lie on one shard */
+    CMD_ACROSS = 1 << 24,   /* `across` even when all keys lie on one shard */
+    CMD_AT_ONCE = 1 << 25   /* MULTI does not keep it for EXEC: it runs, or is refused, at once */
 };
 
 enum acl_category {
@@ -282,6 +283,8 @@ bool ctx_get_int(struct ctx *c, uint32_t i, int64_t *out);
 /* object_encoding, object_refcount: what OBJECT tells of a value. */
 const char *object_encoding(const struct entry *e);
 int object_refcount(const struct entry *e);
+/* ctx_reply_text: replies a text for people and frees it; or replies that there was no memory for it. */
+void ctx_reply_text(struct ctx *c, struct outbuf *text);
 /* ctx_oom: replies that memory is out. */
 void ctx_oom(struct ctx *c);
 

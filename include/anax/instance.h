@@ -21,6 +21,7 @@ struct instance {
     struct command_stats commands[COMMANDS_MAX];
     struct observed observed;
     struct rate rates[RATES];
+    int64_t startup_bytes; /* that the shard used when it had started; 0: it has not */
     /* CLIENT PAUSE: until when (Unix ms, 0: not paused) and whether reads wait too. */
     int64_t pause_until_ms;
     bool pause_all;

@@ -21,7 +21,7 @@ struct metric {
 };
 
 /* What INFO's instantaneous_* fields tell of; each shard has one of each in its instance. */
-enum metric_rate { RATE_COMMANDS, RATE_INPUT, RATE_OUTPUT, RATES };
+enum metric_rate { RATE_COMMANDS, RATE_INPUT, RATE_OUTPUT, RATE_TURNS, RATE_TURN_US, RATES };
 
 /* How fast a counter grew of late: the mean of the last RATE_SAMPLES ticks. */
 struct rate {

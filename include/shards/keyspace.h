@@ -104,6 +104,8 @@ enum { EXPIRE_NEVER = 0, EXPIRE_KEEP = -1 };
 
 uint64_t table_count(const struct table *t);
 uint64_t table_expires(const struct table *t); /* entries that have an expiry */
+/* table_bytes: what the table itself counts for in mem, beside its entries. O(1 + keys / 7,800). */
+size_t table_bytes(const struct table *t);
 /* Two stages of fetching what a lookup will touch: the bucket, then the entry behind it. Each for a
  * whole batch of keys before the next: it halves the time of a lookup (bench/micro/RESULTS.md). */
 void table_prefetch(const struct table *t, uint64_t hash) ON_SHARD;
@@ -154,7 +156,9 @@ struct entry *table_random(const struct table *t, struct rng *r) ON_SHARD;
 struct keyspace_stats {
     uint64_t hits, misses; /* counted by the commands that read */
     uint64_t expired;      /* lazily and actively */
+    uint64_t expiry_cuts;  /* keyspace_expire_some ended before all that was due had gone */
     uint64_t pending_free; /* entries of flushed tables that are not freed yet */
+    uint64_t freed_late;   /* those that keyspace_free_some has freed */
 };
 
 MUST_CHECK enum err keyspace_create(struct keyspace **out, struct mem *m, unsigned databases);

@@ -49,6 +49,12 @@ void mem_release_idle(void);
 bool mem_huge_pages(void);
 /* mem_allocator: its name and version, for INFO. */
 const char *mem_allocator(void);
+/* mem_usage: what the allocator has handed out, the pages that this lies in, and all of its pages that are in RAM;
+ * false: it does not say. Takes some microseconds for each of its arenas. */
+struct mem_usage {
+    size_t allocated_bytes, active_bytes, resident_bytes;
+};
+MUST_CHECK bool mem_usage(struct mem_usage *out);
 /* mem_resident: bytes of the process in RAM, from the kernel; 0 when it does not say. */
 size_t mem_resident(void);
 

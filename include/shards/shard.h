@@ -37,7 +37,8 @@ struct shard_hooks {
 
 struct shard_stats {
     uint64_t turns, messages_out, messages_in, borrows, doorbells;
-    uint64_t longest_turn_ns; /* of the time that a turn ran, not waited */
+    uint64_t turn_ns;         /* all turns: how long they ran, not waited */
+    uint64_t longest_turn_ns; /* of these */
     uint64_t recent_turn_ns;  /* the longest since somebody set it to 0 */
 };
 

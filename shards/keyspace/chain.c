@@ -15,21 +15,30 @@ struct bucket *chain_pool_take(struct bucket **pool) {
     return b;
 }
 
-void chain_pool_free(struct bucket *pool, struct mem *m) {
+void chain_pool_free(struct bucket *pool, struct overflows *o) {
     struct bucket *b;
     while ((b = chain_pool_take(&pool)) != NULL)
-        mem_free_lines(m, b, sizeof *b);
+        overflow_free(o, b);
 }
 
-static struct bucket *overflow(struct bucket **pool, struct mem *m) {
-    struct bucket *b = pool != NULL ? chain_pool_take(pool) : NULL;
-    if (b == NULL && (b = mem_alloc_lines(m, sizeof *b)) != NULL)
-        memset(b, 0, sizeof *b);
+struct bucket *overflow_create(struct overflows *o) {
+    struct bucket *b = mem_alloc_lines(o->mem, sizeof *b);
+    if (b == NULL)
+        return NULL;
+    memset(b, 0, sizeof *b);
+    o->count++;
     return b;
 }
 
+void overflow_free(struct overflows *o, struct bucket *b) {
+    if (b == NULL)
+        return;
+    mem_free_lines(o->mem, b, sizeof *b);
+    o->count--;
+}
+
 bool chain_insert(struct bucket *head, const void *entry, uint8_t print, struct bucket **pool,
-                  struct mem *m) {
+                  struct overflows *o) {
     for (;;) {
         unsigned room = bucket_free(head);
         if (likely(room != 0)) {
@@ -41,8 +50,8 @@ bool chain_insert(struct bucket *head, const void *entry, uint8_t print, struct 
             break;
         head = next;
     }
-    struct bucket *next = overflow(pool, m);
-    if (next == NULL)
+    struct bucket *next = pool != NULL ? chain_pool_take(pool) : NULL;
+    if (next == NULL && (next = overflow_create(o)) == NULL)
         return false;
     bucket_set(next, 0, bucket_address(head, BUCKET_LINK), bucket_print_at(head, BUCKET_LINK));
     bucket_set(next, 1, entry, print);
@@ -51,7 +60,7 @@ bool chain_insert(struct bucket *head, const void *entry, uint8_t print, struct 
     return true;
 }
 
-void chain_remove(struct bucket *head, struct place at, struct mem *m) {
+void chain_remove(struct bucket *head, struct place at, struct overflows *o) {
     struct bucket *before = NULL, *last = head;
     for (struct bucket *next; (next = bucket_next(last)) != NULL; last = next)
         before = last;
@@ -71,7 +80,7 @@ void chain_remove(struct bucket *head, struct place at, struct mem *m) {
     unsigned i = (unsigned)__builtin_ctz(used);
     before->bytes[BUCKET_CTL] &= (uint8_t)~BUCKET_LINKED;
     bucket_set(before, BUCKET_LINK, bucket_address(last, i), bucket_print_at(last, i));
-    mem_free_lines(m, last, sizeof *last);
+    overflow_free(o, last);
 }
 
 unsigned chain_len(const struct bucket *head, unsigned *entries) {

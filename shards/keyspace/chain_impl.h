@@ -15,12 +15,22 @@ struct place {
     unsigned i;
 };
 
+/* Where overflow buckets come from, and how many there are. */
+struct overflows {
+    struct mem *mem;
+    uint64_t count;
+};
+
+/* overflow_create: an empty one; NULL: no memory. */
+MUST_CHECK struct bucket *overflow_create(struct overflows *o);
+void overflow_free(struct overflows *o, struct bucket *b);
+
 /* chain_insert: adds an entry where there is room. Takes overflow buckets from *pool (linked by
  * their first 8 bytes) first, then from memory; false when neither has one. */
 bool chain_insert(struct bucket *head, const void *entry, uint8_t print, struct bucket **pool,
-                  struct mem *m);
+                  struct overflows *o);
 /* chain_remove: empties a place, keeps the chain dense and as short as it can be. */
-void chain_remove(struct bucket *head, struct place at, struct mem *m);
+void chain_remove(struct bucket *head, struct place at, struct overflows *o);
 /* chain_prefetch: fetches all entries. */
 static inline void chain_prefetch(const struct bucket *b) {
     for (; b != NULL; b = bucket_next(b))
@@ -33,6 +43,6 @@ unsigned chain_len(const struct bucket *head, unsigned *entries);
 
 void chain_pool_put(struct bucket **pool, struct bucket *b);
 struct bucket *chain_pool_take(struct bucket **pool);
-void chain_pool_free(struct bucket *pool, struct mem *m);
+void chain_pool_free(struct bucket *pool, struct overflows *o);
 
 #endif

@@ -163,7 +163,9 @@ bool keyspace_free_some(struct keyspace *k, unsigned entries) {
         return false;
     uint64_t before = grave->table->count;
     bool more = table_drain(grave->table, entries);
-    k->stats.pending_free -= before - grave->table->count;
+    uint64_t freed = before - grave->table->count;
+    k->stats.pending_free -= freed;
+    k->stats.freed_late += freed;
     if (!more) {
         table_release(grave->table);
         k->graves = grave->next;
@@ -230,8 +232,10 @@ bool keyspace_expire_some(struct keyspace *k, int64_t now_ms, unsigned entries) 
     unsigned budget = entries;
     while (k->sweep_db < k->databases) {
         struct table *t = k->tables[k->sweep_db];
-        if (t != NULL && t->expires != 0 && !sweep(k, t, now_ms, &budget))
+        if (t != NULL && t->expires != 0 && !sweep(k, t, now_ms, &budget)) {
+            k->stats.expiry_cuts++;
             return true;
+        }
         k->sweep_db++;
         k->sweep_group = 0; /* it may stand in a table that was flushed meanwhile */
     }

@@ -81,6 +81,17 @@ static bool bucket_room(struct table *t, uint32_t i) {
     return (segment < t->segment_cap && t->segments[segment] != NULL) || segment_room(t, segment);
 }
 
+size_t table_bytes(const struct table *t) {
+    size_t bytes = mem_size(sizeof *t) + t->overflows.count * sizeof(struct bucket);
+    if (t->segment_cap != 0)
+        bytes += 2 * mem_size(t->segment_cap * sizeof(void *));
+    for (uint32_t i = 0; i < t->segment_cap; i++) {
+        bytes += t->segments[i] == NULL ? 0 : mem_size(segment_bytes(t, i));
+        bytes += t->due[i] == NULL ? 0 : mem_size(TABLE_GROUPS * sizeof(uint32_t));
+    }
+    return bytes;
+}
+
 bool resize_begin(struct table *t) {
     if (t->bucket_count != 0)
         return true;
@@ -158,7 +169,7 @@ static void deal(struct table *t, const struct bucket *from, struct bucket *low,
         unsigned i = (unsigned)__builtin_ctz(used);
         struct entry *e = bucket_address(from, i);
         bool up = (keyspace_hash(entry_key(e)) & t->base) != 0;
-        bool fits = chain_insert(up ? high : low, e, bucket_print_at(from, i), pool, t->mem);
+        bool fits = chain_insert(up ? high : low, e, bucket_print_at(from, i), pool, &t->overflows);
         ASSERT(fits); /* chain_impl.h says why */
     }
 }
@@ -175,7 +186,7 @@ static void split(struct table *t, struct bucket *low, struct bucket *high) {
         b = bucket_next(&copy);
         deal(t, &copy, low, high, &pool);
     }
-    chain_pool_free(pool, t->mem);
+    chain_pool_free(pool, &t->overflows);
 }
 
 void resize_grow(struct table *t) {
@@ -209,9 +220,9 @@ static bool merge(struct table *t, struct bucket *into, struct bucket *from) {
     unsigned need = a + b <= BUCKET_PLACES ? 0 : (a + b - BUCKET_PLACES + 7) / 8 + 1;
     struct bucket *pool = NULL;
     for (; have < need; have++) {
-        struct bucket *extra = mem_alloc_lines(t->mem, sizeof *extra);
+        struct bucket *extra = overflow_create(&t->overflows);
         if (extra == NULL) {
-            chain_pool_free(pool, t->mem);
+            chain_pool_free(pool, &t->overflows);
             return false;
         }
         chain_pool_put(&pool, extra);
@@ -226,11 +237,11 @@ static bool merge(struct table *t, struct bucket *into, struct bucket *from) {
         for (unsigned used = bucket_used(&copy); used != 0; used &= used - 1) {
             unsigned i = (unsigned)__builtin_ctz(used);
             bool fits = chain_insert(into, bucket_address(&copy, i), bucket_print_at(&copy, i),
-                                     &pool, t->mem);
+                                     &pool, &t->overflows);
             ASSERT(fits);
         }
     }
-    chain_pool_free(pool, t->mem);
+    chain_pool_free(pool, &t->overflows);
     return true;
 }
 

@@ -5,7 +5,7 @@ struct table *table_create(struct mem *m) {
     struct table *t = mem_zalloc(m, sizeof *t);
     if (t == NULL)
         return NULL;
-    t->mem = m;
+    t->mem = t->overflows.mem = m;
     t->merged_due = TICK_NEVER;
     return t;
 }
@@ -170,7 +170,7 @@ static ON_SHARD struct entry *insert(struct table *t, struct span key, uint64_t 
     if (e == NULL || (expires && !resize_stamp(t, i, tick_of(expire_ms))))
         goto fail;
     entry_write(e, key, v, expire_ms);
-    if (!chain_insert(table_bucket(t, i), e, bucket_print(hash), NULL, t->mem))
+    if (!chain_insert(table_bucket(t, i), e, bucket_print(hash), NULL, &t->overflows))
         goto fail;
     count_new(t, value_bin(v), expire_ms);
     return e;
@@ -237,7 +237,7 @@ struct prepared *table_prepare(struct table *t, struct span key, uint64_t hash,
                                const struct value *v, int64_t expire_ms) {
     bool keep = expire_ms == EXPIRE_KEEP;
     expire_ms = keep ? EXPIRE_NEVER : stored_expiry(expire_ms);
-    struct bucket *room = mem_alloc_lines(t->mem, sizeof *room);
+    struct bucket *room = overflow_create(&t->overflows);
     struct entry *e = make_entry(t, key, v, expire_ms);
     struct entry *expiring = keep ? make_entry(t, key, v, EXPIRE_MS_MAX) : NULL;
     if (room == NULL || e == NULL || (keep && expiring == NULL) || !resize_begin(t))
@@ -249,7 +249,7 @@ struct prepared *table_prepare(struct table *t, struct span key, uint64_t hash,
     *p = (struct prepared){t, e, expiring, hash};
     return p;
 fail:
-    mem_free_lines(t->mem, room, sizeof *room);
+    overflow_free(&t->overflows, room);
     free_entry(t, e);
     free_entry(t, expiring);
     end_if_empty(t);
@@ -297,11 +297,12 @@ struct entry *table_commit(struct prepared *prepared, int64_t now_ms) {
     if (there) {
         replace(t, at, p.entry, expire_ms);
     } else {
-        bool fits = chain_insert(table_bucket(t, i), p.entry, bucket_print(p.hash), &pool, t->mem);
+        bool fits =
+            chain_insert(table_bucket(t, i), p.entry, bucket_print(p.hash), &pool, &t->overflows);
         ASSERT(fits);
         count_new(t, entry_bin(p.entry), expire_ms);
     }
-    chain_pool_free(pool, t->mem);
+    chain_pool_free(pool, &t->overflows);
     return p.entry;
 }
 
@@ -309,7 +310,7 @@ void table_abandon(struct prepared *prepared) {
     struct bucket *pool = NULL;
     struct prepared p = take_prepared(prepared, &pool);
     struct table *t = p.table;
-    chain_pool_free(pool, t->mem);
+    chain_pool_free(pool, &t->overflows);
     bool stamped = entry_has_expiry(p.entry);
     entry_drop_object(t->mem, p.entry);
     free_entry(t, p.entry);
@@ -337,7 +338,7 @@ static ON_SHARD void unlink_entry(struct table *t, uint32_t index, struct place 
     struct entry *e = bucket_address(at.bucket, at.i);
     count_expiry(t, entry_expire_ms(e), EXPIRE_NEVER);
     mem_free(t->mem, e, entry_size(e));
-    chain_remove(table_bucket(t, index), at, t->mem);
+    chain_remove(table_bucket(t, index), at, &t->overflows);
     t->count--;
     if (!end_if_empty(t))
         resize_shrink(t);
@@ -386,7 +387,7 @@ static ON_SHARD unsigned sift(struct table *t, struct bucket *head, const struct
             unsigned i = (unsigned)__builtin_ctz(used);
             struct entry *e = bucket_address(&copy, i);
             if (r != NULL && !reaper_takes(r, e)) {
-                bool fits = chain_insert(head, e, bucket_print_at(&copy, i), &pool, t->mem);
+                bool fits = chain_insert(head, e, bucket_print_at(&copy, i), &pool, &t->overflows);
                 ASSERT(fits);
                 continue;
             }
@@ -397,7 +398,7 @@ static ON_SHARD unsigned sift(struct table *t, struct bucket *head, const struct
             deleted++;
         }
     }
-    chain_pool_free(pool, t->mem);
+    chain_pool_free(pool, &t->overflows);
     t->count -= deleted;
     return deleted;
 }

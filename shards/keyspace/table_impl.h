@@ -17,7 +17,7 @@
 #ifndef KEYSPACE_TABLE_IMPL_H
 #define KEYSPACE_TABLE_IMPL_H
 
-#include "bucket_impl.h"
+#include "chain_impl.h"
 #include "entry_impl.h"
 
 enum {
@@ -42,6 +42,7 @@ struct table {
     uint32_t bucket_count;
     uint32_t base;
     uint32_t merged_due; /* the earliest stamp that a merge has moved since a sweep took note */
+    struct overflows overflows;
     uint64_t count;
     uint64_t
         prepared; /* writes that are not committed yet: the table keeps its first buckets for them */

@@ -51,6 +51,11 @@ static void release_lines(void *p, size_t size) {
 void mem_release_idle(void) {
 }
 
+bool mem_usage(struct mem_usage *out) {
+    (void)out;
+    return false;
+}
+
 #else
 
 /* jemalloc's size classes, computed instead of asked for: nallocx costs about as much as the
@@ -83,6 +88,19 @@ void mem_release_idle(void) {
     /* Both only return memory earlier than it would go anyway; a failure changes nothing. */
     (void)mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
     (void)mallctl("arena." TEXT_OF(MALLCTL_ARENAS_ALL) ".purge", NULL, NULL, NULL, 0);
+}
+
+static bool read_size(const char *name, size_t *out) {
+    size_t len = sizeof *out;
+    return mallctl(name, out, &len, NULL, 0) == 0;
+}
+
+bool mem_usage(struct mem_usage *out) {
+    uint64_t epoch = 1; /* setting it makes the numbers new */
+    return mallctl("epoch", NULL, NULL, &epoch, sizeof epoch) == 0 &&
+           read_size("stats.allocated", &out->allocated_bytes) &&
+           read_size("stats.active", &out->active_bytes) &&
+           read_size("stats.resident", &out->resident_bytes);
 }
 
 #endif

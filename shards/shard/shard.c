@@ -202,6 +202,7 @@ void shard_rouse(struct shard *s) {
 
 static ON_SHARD void note_turn(struct shard *s) {
     uint64_t ns = clock_fine_ns() - s->impl->turn_from_ns;
+    s->stats.turn_ns += ns;
     if (ns > s->stats.recent_turn_ns)
         s->stats.recent_turn_ns = ns;
     if (ns > s->stats.longest_turn_ns)
@@ -296,6 +297,11 @@ static void post(struct shard *s, struct bus_msg *m) {
     shard_post(s, m);
 }
 
+static bool pinned(void *arg, uint64_t hash) {
+    shard_claim();
+    return tx_pinned(arg, hash);
+}
+
 static enum err shard_create(struct shards *a, unsigned id, const char **why) {
     struct mem fresh = {0};
     struct shard_impl *impl =
@@ -309,8 +315,10 @@ static enum err shard_create(struct shards *a, unsigned id, const char **why) {
     enum err e = tx_shard_init(&s->tx, s, s->id, &s->mem, post);
     if (e == OK)
         e = keyspace_create(&s->keyspace, &s->mem, a->config.databases);
-    if (e == OK)
+    if (e == OK) {
+        keyspace_guard(s->keyspace, pinned, &s->tx);
         e = loop_create(&s->loop, a->config.io, &s->mem, why);
+    }
     s->now_ns = clock_mono_ns();
     s->wall_ms = clock_wall_us() / 1000;
     return e;

@@ -2,10 +2,6 @@
 #include "admin_impl.h"
 #include "info_impl.h"
 #include "shards/assert.h"
-#include <stdarg.h>
-#include <stdio.h>
-
-enum { LINE_BYTES_MAX = 4096 };
 
 /* --- which sections --- */
 
@@ -111,16 +107,21 @@ static ON_SHARD void info_each(struct ctx *c) {
     const struct tx_shard *tx = &c->shard->tx;
     struct part_head head = {.stats = c->shard->stats,
                              .tx = tx->stats,
-                             .claims = tx->claims,
+                             .claims = has(set, INFO_SHARDS) ? debug_claims(tx) : 0,
                              .claims_waiting = tx->waiting,
                              .errors = seen->error_codes};
     for (unsigned db = 0; db < keyspace_databases(c->keyspace); db++) {
         const struct table *t = keyspace_peek_table(c->keyspace, db);
-        head.keys += t == NULL ? 0 : table_count(t);
-        head.expires += t == NULL ? 0 : table_expires(t);
+        if (t == NULL)
+            continue;
+        head.keys += table_count(t);
+        head.expires += table_expires(t);
+        head.table_bytes += table_bytes(t);
     }
-    for (unsigned id = 0; id < command_count(); id++)
+    for (unsigned id = 0; id < command_count(); id++) {
         head.commands += in->commands[id].calls;
+        head.command_ns += in->commands[id].ns;
+    }
     outbuf_add(out, (const char *)&head, sizeof head);
     for (size_t i = 0; i < metrics_count(); i++) {
         int64_t v = metrics_at(i)->read(c->shard);
@@ -162,6 +163,16 @@ int64_t info_metric(struct info *in, const char *section, const char *name) {
     return sum;
 }
 
+int64_t info_metric_max(const struct info *in, const char *name) {
+    int i = metrics_find("most", name);
+    int64_t max = 0;
+    for (unsigned part = 0; i >= 0 && part < in->n; part++) {
+        int64_t v = info_metric_of(in, part, (size_t)i);
+        max = v > max ? v : max;
+    }
+    return max;
+}
+
 static size_t errors_at(void) {
     return sizeof(struct part_head) + metrics_count() * sizeof(int64_t);
 }
@@ -193,16 +204,6 @@ bool info_collect(struct info *in, enum record_kind kind, uint32_t index, int64_
     return any;
 }
 
-void info_print(struct info *in, const char *fmt, ...) {
-    char line[LINE_BYTES_MAX];
-    va_list args;
-    va_start(args, fmt);
-    int n = vsnprintf(line, sizeof line, fmt, args);
-    va_end(args);
-    if (n > 0)
-        outbuf_add(&in->out, line, n < (int)sizeof line ? (size_t)n : sizeof line - 1);
-}
-
 static void info_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) {
     struct info in = {.ctx = c, .config = instance_of(c->shard)->config, .parts = parts, .n = n};
     uint32_t set = asked(c);
@@ -212,14 +213,10 @@ static void info_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) 
     for (size_t s = 0; s < INFO_SECTIONS; s++) {
         if (!has(set, (enum info_section)s))
             continue;
-        info_print(&in, "%s# %s\r\n", in.out.len ? "\r\n" : "", sections[s].title);
+        outbuf_printf(&in.out, "%s# %s\r\n", in.out.len ? "\r\n" : "", sections[s].title);
         sections[s].print(&in);
     }
-    if (in.out.failed)
-        ctx_oom(c);
-    else
-        reply_verbatim(&c->reply, "txt", (struct span){in.out.buf, in.out.len});
-    outbuf_deinit(&in.out);
+    ctx_reply_text(c, &in.out);
 }
 
 static const struct command rows[] = {

@@ -14,7 +14,9 @@
 /* A shard's part is a head, the metrics in the order of their table, the errors, and records. */
 struct part_head {
     uint64_t keys, expires;
-    uint64_t commands;               /* that ran there */
+    uint64_t table_bytes;
+    uint64_t commands; /* that ran there */
+    uint64_t command_ns;
     uint64_t errors;                 /* how many struct error_count follow the metrics */
     uint64_t claims, claims_waiting; /* of transactions and of steps behind them */
     struct shard_stats stats;
@@ -72,12 +74,13 @@ struct info {
     bool printed[METRICS_MAX]; /* metrics that stood in their section already */
 };
 
-void info_print(struct info *in, const char *fmt, ...) PRINTF_LIKE(2, 3);
 struct part_head info_head(const struct info *in, unsigned part);
 int64_t info_metric_of(const struct info *in, unsigned part, size_t metric);
 /* info_metric: the sum over all shards; 0 when nobody registered it. */
 int64_t info_metric(struct info *in, const char *section, const char *name);
-/* info_errors: the errors of one part; they may lie at any address, hence the copy. */
+/* info_metric_max: the largest of all shards; they are in section "most". */
+int64_t info_metric_max(const struct info *in, const char *name);
+/* info_error_of: an error of one part; it may lie at any address, hence the copy. */
 struct error_count info_error_of(const struct info *in, unsigned part, uint64_t i);
 /* info_collect: adds the records of one kind and index to sums[sub]; false when there are none. Asked for
  * in rising order only. */

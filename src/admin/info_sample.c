@@ -9,6 +9,10 @@ static int64_t read_used(struct shard *s) {
     return s->mem.used_bytes;
 }
 
+static int64_t read_startup(struct shard *s) {
+    return instance_of(s)->startup_bytes;
+}
+
 static int64_t read_errors(struct shard *s) {
     return (int64_t)instance_of(s)->observed.total_errors;
 }
@@ -21,6 +25,8 @@ KEYSPACE_METRIC(hits)
 KEYSPACE_METRIC(misses)
 KEYSPACE_METRIC(expired)
 KEYSPACE_METRIC(pending_free)
+KEYSPACE_METRIC(freed_late)
+KEYSPACE_METRIC(expiry_cuts)
 
 #define SHARD_METRIC(field)                                                                        \
     static int64_t read_##field(struct shard *s) {                                                 \
@@ -31,6 +37,10 @@ SHARD_METRIC(messages_out)
 SHARD_METRIC(borrows)
 SHARD_METRIC(doorbells)
 
+static int64_t read_turn_us(struct shard *s) {
+    return (int64_t)(s->stats.turn_ns / 1000);
+}
+
 #define RATE_METRIC(name, rate)                                                                    \
     static int64_t read_##name(struct shard *s) {                                                  \
         return rate_per_second(&instance_of(s)->rates[rate]);                                      \
@@ -38,21 +48,29 @@ SHARD_METRIC(doorbells)
 RATE_METRIC(commands_rate, RATE_COMMANDS)
 RATE_METRIC(input_rate, RATE_INPUT)
 RATE_METRIC(output_rate, RATE_OUTPUT)
+RATE_METRIC(turns_rate, RATE_TURNS)
+RATE_METRIC(turn_us_rate, RATE_TURN_US)
 
 static const struct metric metrics[] = {
     {"memory", "used_memory", read_used},
+    {"memory", "used_memory_startup", read_startup},
     {"memory", "lazyfree_pending_objects", read_pending_free},
+    {"memory", "lazyfreed_objects", read_freed_late},
     {"stats", "expired_keys", read_expired},
+    {"stats", "expired_time_cap_reached_count", read_expiry_cuts},
     {"stats", "keyspace_hits", read_hits},
     {"stats", "keyspace_misses", read_misses},
     {"stats", "total_error_replies", read_errors},
-    {"stats", "shard_turns", read_turns},
+    {"stats", "eventloop_cycles", read_turns},
+    {"stats", "eventloop_duration_sum", read_turn_us},
     {"stats", "shard_messages", read_messages_out},
     {"stats", "shard_borrows", read_borrows},
     {"stats", "shard_doorbells", read_doorbells},
     {"rates", "commands", read_commands_rate},
     {"rates", "input", read_input_rate},
     {"rates", "output", read_output_rate},
+    {"rates", "turns", read_turns_rate},
+    {"rates", "turn_us", read_turn_us_rate},
 };
 
 /* --- the peak of memory --- */
@@ -87,7 +105,11 @@ static void sample(struct shard *s) {
     enum { SOONEST_NS = METRIC_TICK_MS * 1000000 / 2 };
     static const char *const counters[RATES] = {[RATE_COMMANDS] = "total_commands_processed",
                                                 [RATE_INPUT] = "total_net_input_bytes",
-                                                [RATE_OUTPUT] = "total_net_output_bytes"};
+                                                [RATE_OUTPUT] = "total_net_output_bytes",
+                                                [RATE_TURNS] = "eventloop_cycles",
+                                                [RATE_TURN_US] = "eventloop_duration_sum"};
+    if (instance_of(s)->startup_bytes == 0)
+        instance_of(s)->startup_bytes = s->mem.used_bytes;
     if (s->now_ns - instance_of(s)->rates[0].last_ns < SOONEST_NS)
         return;
     for (size_t i = 0; i < RATES; i++) {
@@ -106,7 +128,7 @@ static void sample(struct shard *s) {
 
 static void reset(struct shard *s) {
     struct keyspace_stats *k = keyspace_stats(s->keyspace);
-    k->hits = k->misses = k->expired = 0;
+    k->hits = k->misses = k->expired = k->expiry_cuts = k->freed_late = 0;
     s->stats = (struct shard_stats){0};
     s->tx.stats = (struct tx_stats){0};
     memset(instance_of(s)->rates, 0, sizeof instance_of(s)->rates);

@@ -16,10 +16,10 @@ void info_commandstats(struct info *in) {
         double us_per_call =
             n[COMMAND_CALLS] == 0 ? 0 : (double)n[COMMAND_NS] / 1000 / (double)n[COMMAND_CALLS];
         command_name_lower(command_at(id), name);
-        info_print(in, "cmdstat_%s:calls=%ld,usec=%ld,usec_per_call=%.2f,", name,
-                   (long)n[COMMAND_CALLS], (long)us, us_per_call);
-        info_print(in, "rejected_calls=%ld,failed_calls=%ld\r\n", (long)n[COMMAND_REJECTED],
-                   (long)n[COMMAND_FAILED]);
+        outbuf_printf(&in->out, "cmdstat_%s:calls=%ld,usec=%ld,usec_per_call=%.2f,", name,
+                      (long)n[COMMAND_CALLS], (long)us, us_per_call);
+        outbuf_printf(&in->out, "rejected_calls=%ld,failed_calls=%ld\r\n",
+                      (long)n[COMMAND_REJECTED], (long)n[COMMAND_FAILED]);
     }
 }
 
@@ -40,7 +40,7 @@ static void print_label(struct info *in, double percentile) {
     int len = snprintf(text, sizeof text, "%f", percentile);
     while (text[len - 1] == '0')
         len--;
-    info_print(in, "p%.*s=", text[len - 1] == '.' ? len - 1 : len, text);
+    outbuf_printf(&in->out, "p%.*s=", text[len - 1] == '.' ? len - 1 : len, text);
 }
 
 void info_latencystats(struct info *in) {
@@ -53,18 +53,18 @@ void info_latencystats(struct info *in) {
         for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++)
             total += buckets[b];
         command_name_lower(command_at(id), name);
-        info_print(in, "latency_percentiles_usec_%s:", name);
+        outbuf_printf(&in->out, "latency_percentiles_usec_%s:", name);
         const char *at = in->config->latency_percentiles;
         for (bool first = true; *at != '\0'; first = false) {
             char *end;
             double percentile = strtod(at, &end);
             if (!first)
-                info_print(in, ",");
+                outbuf_printf(&in->out, ",");
             print_label(in, percentile);
-            info_print(in, "%.3f", percentile_us(buckets, total, percentile));
+            outbuf_printf(&in->out, "%.3f", percentile_us(buckets, total, percentile));
             at = end + (*end == ' ');
         }
-        info_print(in, "\r\n");
+        outbuf_printf(&in->out, "\r\n");
     }
 }
 
@@ -97,7 +97,8 @@ void info_errorstats(struct info *in) {
     qsort(all, count, sizeof all[0], by_code);
     for (size_t k = 0; k < count; k++)
         if (all[k].count != 0)
-            info_print(in, "errorstat_%s:count=%lu\r\n", all[k].code, (unsigned long)all[k].count);
+            outbuf_printf(&in->out, "errorstat_%s:count=%lu\r\n", all[k].code,
+                          (unsigned long)all[k].count);
 }
 
 /* --- keys --- */
@@ -108,8 +109,8 @@ void info_keyspace(struct info *in) {
         if (!info_collect(in, RECORD_DB, db, n, DB_NUMBERS))
             continue;
         int64_t ttl_ms = n[DB_EXPIRES] == 0 ? 0 : n[DB_TTL_MS] / n[DB_EXPIRES];
-        info_print(in, "db%u:keys=%ld,expires=%ld,avg_ttl=%ld\r\n", db, (long)n[DB_KEYS],
-                   (long)n[DB_EXPIRES], (long)ttl_ms);
+        outbuf_printf(&in->out, "db%u:keys=%ld,expires=%ld,avg_ttl=%ld\r\n", db, (long)n[DB_KEYS],
+                      (long)n[DB_EXPIRES], (long)ttl_ms);
     }
 }
 
@@ -118,7 +119,7 @@ static void print_bin(struct info *in, unsigned bin) {
     static const char *const units[] = {"", "K", "M", "G", "T"};
     unsigned doublings = bin == 0 ? 0 : bin - 1;
     unsigned least = bin == 0 ? 0 : 1U << doublings % 10;
-    info_print(in, "%u%s=", least, units[doublings / 10]);
+    outbuf_printf(&in->out, "%u%s=", least, units[doublings / 10]);
 }
 
 void info_keysizes(struct info *in) {
@@ -126,18 +127,18 @@ void info_keysizes(struct info *in) {
     for (unsigned db = 0; db < keyspace_databases(in->ctx->keyspace); db++) {
         if (!info_collect(in, RECORD_LENGTH, db, lengths, TABLE_LENGTHS))
             continue;
-        info_print(in, "db%u_distrib_strings_sizes:", db);
+        outbuf_printf(&in->out, "db%u_distrib_strings_sizes:", db);
         bool first = true;
         for (unsigned bin = 0; bin < TABLE_LENGTHS; bin++) {
             if (lengths[bin] == 0)
                 continue;
             if (!first)
-                info_print(in, ",");
+                outbuf_printf(&in->out, ",");
             first = false;
             print_bin(in, bin);
-            info_print(in, "%ld", (long)lengths[bin]);
+            outbuf_printf(&in->out, "%ld", (long)lengths[bin]);
         }
-        info_print(in, "\r\n");
+        outbuf_printf(&in->out, "\r\n");
     }
 }
 
@@ -148,17 +149,20 @@ void info_shards(struct info *in) {
     int connections = metrics_find("clients", "connected_clients");
     for (unsigned part = 0; part < in->n; part++) {
         struct part_head h = info_head(in, part);
-        info_print(in, "shard%u:keys=%lu,expires=%lu,ops=%lu,bytes=%ld,connections=%ld,", part,
-                   (unsigned long)h.keys, (unsigned long)h.expires, (unsigned long)h.commands,
-                   used < 0 ? 0L : (long)info_metric_of(in, part, (size_t)used),
-                   connections < 0 ? 0L : (long)info_metric_of(in, part, (size_t)connections));
-        info_print(in, "messages_sent=%lu,messages_received=%lu,borrows=%lu,longest_turn_usec=%lu,",
-                   (unsigned long)h.stats.messages_out, (unsigned long)h.stats.messages_in,
-                   (unsigned long)h.stats.borrows, (unsigned long)(h.stats.longest_turn_ns / 1000));
-        info_print(in, "claims=%lu,claims_waiting=%lu,", (unsigned long)h.claims,
-                   (unsigned long)h.claims_waiting);
-        info_print(in, "transactions_started=%lu,transactions_yielded=%lu,steps_waited=%lu\r\n",
-                   (unsigned long)h.tx.started, (unsigned long)h.tx.yielded,
-                   (unsigned long)h.tx.steps_waited);
+        outbuf_printf(&in->out, "shard%u:keys=%lu,expires=%lu,ops=%lu,bytes=%ld,connections=%ld,",
+                      part, (unsigned long)h.keys, (unsigned long)h.expires,
+                      (unsigned long)h.commands,
+                      used < 0 ? 0L : (long)info_metric_of(in, part, (size_t)used),
+                      connections < 0 ? 0L : (long)info_metric_of(in, part, (size_t)connections));
+        outbuf_printf(
+            &in->out, "messages_sent=%lu,messages_received=%lu,borrows=%lu,longest_turn_usec=%lu,",
+            (unsigned long)h.stats.messages_out, (unsigned long)h.stats.messages_in,
+            (unsigned long)h.stats.borrows, (unsigned long)(h.stats.longest_turn_ns / 1000));
+        outbuf_printf(&in->out, "claims=%lu,claims_waiting=%lu,", (unsigned long)h.claims,
+                      (unsigned long)h.claims_waiting);
+        outbuf_printf(&in->out,
+                      "transactions_started=%lu,transactions_yielded=%lu,steps_waited=%lu\r\n",
+                      (unsigned long)h.tx.started, (unsigned long)h.tx.yielded,
+                      (unsigned long)h.tx.steps_waited);
     }
 }

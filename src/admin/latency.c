@@ -238,14 +238,6 @@ static void graph_draw(const struct graph *g, struct outbuf *out) {
     graph_ages(g, out);
 }
 
-static void reply_text(struct ctx *c, struct outbuf *text) {
-    if (text->failed)
-        ctx_oom(c);
-    else
-        reply_verbatim(&c->reply, "txt", (struct span){text->buf, text->len});
-    outbuf_deinit(text);
-}
-
 static void graph_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) {
     struct merged m = {.count = 0};
     enum latency_event event;
@@ -268,7 +260,7 @@ static void graph_gather(struct ctx *c, struct outbuf *const *parts, unsigned n)
         outbuf_printf(&text, "-");
     outbuf_printf(&text, "\n");
     graph_draw(&g, &text);
-    reply_text(c, &text);
+    ctx_reply_text(c, &text);
 }
 
 /* --- DOCTOR --- */
@@ -425,7 +417,7 @@ static void doctor_gather(struct ctx *c, struct outbuf *const *parts, unsigned n
     for (unsigned i = 0; i < LATENCY_EVENTS; i++)
         if (all[i].count != 0)
             advise[i](&r, &all[i]);
-    reply_text(c, &r.text);
+    ctx_reply_text(c, &r.text);
 }
 
 /* --- HISTOGRAM --- */

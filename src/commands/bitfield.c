@@ -111,12 +111,12 @@ static bool fit(const struct field_op *f, __int128 *v) {
     return f->overflow != OVERFLOW_FAIL;
 }
 
-/* run_op: bytes is NULL when nothing is written. */
-static void run_op(struct ctx *c, const struct field_op *f, struct span all, char *bytes) {
+/* run_op: true when it changed something. bytes is NULL when nothing is written. */
+static bool run_op(struct ctx *c, const struct field_op *f, struct span all, char *bytes) {
     __int128 old = as_field(f, get_bits(all, f->at, f->bits));
     if (f->op == OP_GET) {
         reply_int(&c->reply, (int64_t)old);
-        return;
+        return false;
     }
     ASSERT(bytes != NULL);
     __int128 v = f->op == OP_INCRBY ? old + f->value : (__int128)f->value;
@@ -125,10 +125,11 @@ static void run_op(struct ctx *c, const struct field_op *f, struct span all, cha
         v = (__int128)(uint64_t)f->value;
     if (!fit(f, &v)) {
         reply_null(&c->reply);
-        return;
+        return false;
     }
     put_bits(bytes, f->at, f->bits, (uint64_t)v);
     reply_int(&c->reply, (int64_t)(f->op == OP_SET ? old : v));
+    return v != old;
 }
 
 /* check: counts the operations, and finds how many bytes the writing ones need (0: none writes). */
@@ -155,6 +156,7 @@ static ON_SHARD void bitfield(struct ctx *c, bool read_only) {
     char scratch[STRVAL_INT_BYTES];
     char *bytes = NULL;
     struct span all = SPAN("");
+    bool changed = false;
     if (!check(c, &ops, &needed))
         return;
     if (needed > 0 && read_only) {
@@ -165,6 +167,7 @@ static ON_SHARD void bitfield(struct ctx *c, bool read_only) {
         return;
     if (needed > 0) {
         size_t len = e == NULL ? 0 : str_entry_len(e);
+        changed = len < needed;
         if ((bytes = str_entry_edit(c, 1, e, needed)) == NULL)
             return;
         all = (struct span){bytes, len > needed ? len : needed};
@@ -177,8 +180,10 @@ static ON_SHARD void bitfield(struct ctx *c, bool read_only) {
         bool valid = next_op(c, &i, &f);
         ASSERT(valid);
         if (f.op != OP_OVERFLOW)
-            run_op(c, &f, all, bytes);
+            changed |= run_op(c, &f, all, bytes);
     }
+    if (changed)
+        ctx_changed(c, 1);
 }
 
 static ON_SHARD void bitfield_run(struct ctx *c) {

@@ -14,11 +14,16 @@ static ON_SHARD void setbit_run(struct ctx *c) {
     }
     if (!ctx_find_string(c, 1, &e))
         return;
-    char *bytes = str_entry_edit(c, 1, e, at / 8 + 1);
+    size_t needed = at / 8 + 1;
+    bool grows = e == NULL || str_entry_len(e) < needed;
+    char *bytes = str_entry_edit(c, 1, e, needed);
     if (bytes == NULL)
         return;
-    reply_int(&c->reply, bits_get((struct span){bytes, at / 8 + 1}, at));
+    bool old = bits_get((struct span){bytes, needed}, at);
     bits_set(bytes, at, bit);
+    if (grows || bit != old)
+        ctx_changed(c, 1);
+    reply_int(&c->reply, old);
 }
 
 static ON_SHARD void getbit_run(struct ctx *c) {

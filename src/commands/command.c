@@ -315,6 +315,14 @@ bool ctx_get_int(struct ctx *c, uint32_t i, int64_t *out) {
     return false;
 }
 
+void ctx_reply_text(struct ctx *c, struct outbuf *text) {
+    if (text->failed)
+        ctx_oom(c);
+    else
+        reply_verbatim(&c->reply, "txt", (struct span){text->buf, text->len});
+    outbuf_deinit(text);
+}
+
 void ctx_oom(struct ctx *c) {
     reply_error(&c->reply, "ERR out of memory");
 }

@@ -69,6 +69,7 @@ static ON_SHARD void expire_at(struct ctx *c, int64_t unit_ms, int64_t base_ms) 
         ctx_oom(c);
         return;
     }
+    ctx_changed(c, 1);
     reply_int(&c->reply, 1);
 }
 
@@ -90,12 +91,14 @@ static ON_SHARD void pexpireat_run(struct ctx *c) {
 
 static ON_SHARD void persist_run(struct ctx *c) {
     struct entry *e = ctx_find(c, 1);
-    if (e == NULL || entry_expire_ms(e) == EXPIRE_NEVER)
+    if (e == NULL || entry_expire_ms(e) == EXPIRE_NEVER) {
         reply_int(&c->reply, 0);
-    else if (table_set_expire(ctx_table(c), e, ctx_hash(c, 1), EXPIRE_NEVER) == NULL)
+    } else if (table_set_expire(ctx_table(c), e, ctx_hash(c, 1), EXPIRE_NEVER) == NULL) {
         ctx_oom(c);
-    else
+    } else {
+        ctx_changed(c, 1);
         reply_int(&c->reply, 1);
+    }
 }
 
 /* reply_time: the expiry, counted from base_ms on; -2: no such key, -1: it never expires. */

@@ -37,11 +37,12 @@ static bool condition_holds(struct ctx *c, const struct set_options *o, const st
 
 /* store: the value, or nothing when its time has passed already. */
 static ON_SHARD bool store(struct ctx *c, uint32_t value_arg, int64_t expire_ms) {
-    if (unlikely(set_options_past(c, expire_ms))) {
+    if (unlikely(set_options_past(c, expire_ms)))
         ctx_delete(c, 1);
-        return true;
-    }
-    return str_entry_set(c, 1, c->argv[value_arg], expire_ms);
+    else if (unlikely(!str_entry_set(c, 1, c->argv[value_arg], expire_ms)))
+        return false;
+    ctx_changed(c, 1);
+    return true;
 }
 
 static ON_SHARD void set_and_get(struct ctx *c, struct entry *e, bool holds, int64_t expire_ms) {
@@ -85,7 +86,7 @@ static ON_SHARD void set_run(struct ctx *c) {
         set_with_options(c);
         return;
     }
-    if (likely(str_entry_set(c, 1, c->argv[2], EXPIRE_NEVER)))
+    if (likely(store(c, 2, EXPIRE_NEVER)))
         reply_ok(&c->reply);
 }
 
@@ -102,7 +103,7 @@ static ON_SHARD void get_run(struct ctx *c) {
 static ON_SHARD void setnx_run(struct ctx *c) {
     if (ctx_find(c, 1) != NULL)
         reply_int(&c->reply, 0);
-    else if (str_entry_set(c, 1, c->argv[2], EXPIRE_NEVER))
+    else if (store(c, 2, EXPIRE_NEVER))
         reply_int(&c->reply, 1);
 }
 
@@ -136,6 +137,7 @@ static ON_SHARD void getdel_run(struct ctx *c) {
     }
     str_entry_reply(&c->reply, e);
     ctx_delete(c, 1);
+    ctx_changed(c, 1);
 }
 
 static ON_SHARD void getex_run(struct ctx *c) {
@@ -163,6 +165,8 @@ static ON_SHARD void getex_run(struct ctx *c) {
     str_entry_reply(&c->reply, e);
     if (past)
         ctx_delete(c, 1);
+    if (timed || persist)
+        ctx_changed(c, 1);
 }
 
 static ON_SHARD void delifeq_run(struct ctx *c) {
@@ -171,8 +175,10 @@ static ON_SHARD void delifeq_run(struct ctx *c) {
     if (!ctx_find_string(c, 1, &e))
         return;
     bool equal = e != NULL && span_eq(str_entry_bytes(e, scratch), c->argv[2]);
-    if (equal)
+    if (equal) {
         ctx_delete(c, 1);
+        ctx_changed(c, 1);
+    }
     reply_int(&c->reply, equal);
 }
 

@@ -32,6 +32,7 @@ static ON_SHARD void add(struct ctx *c, int64_t delta) {
         table_set_int(ctx_table(c), e, v);
     else if (!str_entry_set_int(c, 1, v, e == NULL ? EXPIRE_NEVER : EXPIRE_KEEP))
         return;
+    ctx_changed(c, 1);
     reply_int(&c->reply, v);
 }
 
@@ -79,8 +80,10 @@ static ON_SHARD void incrbyfloat_run(struct ctx *c) {
     }
     struct span sum = {text, strval_format_float(text, v)};
     int64_t expire_ms = e == NULL ? EXPIRE_NEVER : EXPIRE_KEEP;
-    if (str_entry_set_as(c, 1, sum, REPR_INLINE, expire_ms))
-        reply_bulk(&c->reply, sum);
+    if (!str_entry_set_as(c, 1, sum, REPR_INLINE, expire_ms))
+        return;
+    ctx_changed(c, 1);
+    reply_bulk(&c->reply, sum);
 }
 
 static const struct command rows[] = {

@@ -16,8 +16,10 @@ static ON_SHARD void append_run(struct ctx *c) {
         return;
     struct span more = c->argv[2];
     if (e == NULL) {
-        if (str_entry_set(c, 1, more, EXPIRE_NEVER))
-            reply_int(&c->reply, (int64_t)more.len);
+        if (!str_entry_set(c, 1, more, EXPIRE_NEVER))
+            return;
+        ctx_changed(c, 1);
+        reply_int(&c->reply, (int64_t)more.len);
         return;
     }
     size_t old = str_entry_len(e);
@@ -27,6 +29,7 @@ static ON_SHARD void append_run(struct ctx *c) {
     if (bytes == NULL)
         return;
     memcpy(bytes + old, more.ptr, more.len);
+    ctx_changed(c, 1);
     reply_int(&c->reply, (int64_t)(old + more.len));
 }
 
@@ -60,6 +63,7 @@ static ON_SHARD void setrange_run(struct ctx *c) {
     if (bytes == NULL)
         return;
     memcpy(bytes + offset, with.ptr, with.len);
+    ctx_changed(c, 1);
     reply_int(&c->reply, (int64_t)(end > old ? end : old));
 }
 

@@ -301,14 +301,12 @@ static void step_run(struct shard *at, void *arg) {
     part_leave(p, at);
 }
 
-static ON_SHARD void part_back(struct part *p);
+static ON_SHARD void part_event(struct part *p);
 
 static void step_done(struct shard *home, void *arg) {
     shard_claim();
-    struct part *p = arg;
     (void)home;
-    p->deferred = false;
-    part_back(p);
+    part_event(arg);
 }
 
 /* wait_for: the rest of the part, from p->at on, becomes a step that waits for its turn; false: no memory. */
@@ -342,9 +340,9 @@ static ON_SHARD void part_go(struct part *p, struct shard *at) {
     struct batch *b = p->batch;
     part_enter(p, at);
     if (unlikely(!part_run_rest(p, at, false))) {
-        p->deferred = true;
+        p->awaited++;
         if (!wait_for(p, at)) {
-            p->deferred = false;
+            p->awaited--;
             for (uint32_t i = p->at; i != OP_END; i = b->ops[i].next)
                 b->ops[i].kind = OP_NOMEM;
             (void)part_run_rest(p, at, true);
@@ -522,8 +520,10 @@ static ON_SHARD void wait_end(struct batch *b) {
         conn_todo(c);
 }
 
-/* part_back: it has run. */
-static void part_back(struct part *p) {
+/* part_event: one that it waits for; a step may tell that it is done before the message of the part is back. */
+static void part_event(struct part *p) {
+    if (--p->awaited != 0)
+        return;
     p->waiting = false;
     part_home(p);
     wait_end(p->batch);
@@ -531,10 +531,8 @@ static void part_back(struct part *p) {
 
 static void part_done(struct shard *home, struct bus_msg *m) {
     shard_claim();
-    struct part *p = CONTAINER_OF(m, struct part, msg);
     (void)home;
-    if (likely(!p->deferred)) /* else step_done comes */
-        part_back(p);
+    part_event(CONTAINER_OF(m, struct part, msg));
 }
 
 static ON_SHARD void post_part(struct batch *b, struct part *p) {
@@ -542,15 +540,17 @@ static ON_SHARD void post_part(struct batch *b, struct part *p) {
     p->msg.done = part_done;
     p->msg.to = p->shard;
     p->waiting = true;
+    p->awaited = 1;
     wait_begin(b);
     shard_post(b->net->shard, &p->msg);
 }
 
 /* run_mine: the part of the connection's own shard. */
 static ON_SHARD void run_mine(struct batch *b, struct part *p) {
+    p->awaited = 0;
     part_go(p, b->net->shard);
     part_home(p);
-    if (unlikely(p->deferred)) {
+    if (unlikely(p->awaited != 0)) {
         p->waiting = true;
         wait_begin(b);
     }

@@ -11,33 +11,16 @@
 
 enum { TEXT_BYTES = 4096 };
 
-static const struct command *exec_row(void) {
-    static const struct command *row;
-    if (unlikely(row == NULL))
-        row = command_find(SPAN("EXEC"));
-    return row;
-}
+static const struct command *exec_row; /* written before shards start */
 
 /* --- the body --- */
 
-/* runs_at_once: what MULTI does not keep, but runs, or refuses, at once. */
-static bool runs_at_once(const struct command *cmd) {
-    static const char *const names[] = {"EXEC", "DISCARD", "MULTI", "WATCH", "QUIT", "RESET"};
-    if (cmd->flags & CMD_READ || cmd->flags & CMD_WRITE)
-        return false;
-    for (size_t i = 0; i < COUNT_OF(names); i++)
-        if (strcmp(cmd->name, names[i]) == 0)
-            return true;
-    return false;
-}
-
-bool exec_takes(const struct conn *c, const struct op *op) {
-    (void)c;
-    return op->kind != OP_RUN || !runs_at_once(op->cmd);
+bool exec_takes(const struct op *op) {
+    return op->kind != OP_RUN || !(op->cmd->flags & CMD_AT_ONCE);
 }
 
 bool exec_is(const struct op *op) {
-    return op->kind == OP_RUN && op->cmd == exec_row();
+    return op->kind == OP_RUN && op->cmd == exec_row;
 }
 
 bool exec_writes(const struct conn *c) {
@@ -198,7 +181,7 @@ struct batch *exec_body(struct conn *c) {
 }
 
 void exec_note(const struct batch *b) {
-    observe_calls(b->net->shard, exec_row(), 1, clock_fine_ns() - b->exec_from_ns);
+    observe_calls(b->net->shard, exec_row, 1, clock_fine_ns() - b->exec_from_ns);
 }
 
 bool exec_changed(const struct batch *b, struct shard *at) {
@@ -346,13 +329,13 @@ static const struct across watch_across = {
     .look = watch_look, .decide = watch_decide, .after = watch_drop};
 
 static const struct command rows[] = {
-    {"MULTI", multi_run, 1, NO_KEYS, FLAGS | CMD_HOME, ACL, GROUP, "1.2.0", "O(1)",
+    {"MULTI", multi_run, 1, NO_KEYS, FLAGS | CMD_HOME | CMD_AT_ONCE, ACL, GROUP, "1.2.0", "O(1)",
      "Begins a transaction: the commands that follow wait for EXEC."},
-    {"EXEC", exec_run, 1, NO_KEYS, (FLAGS & ~CMD_FAST) | CMD_HOME, (ACL & ~ACL_FAST) | ACL_SLOW, GROUP,
+    {"EXEC", exec_run, 1, NO_KEYS, (FLAGS & ~CMD_FAST) | CMD_HOME | CMD_AT_ONCE, (ACL & ~ACL_FAST) | ACL_SLOW, GROUP,
      "1.2.0", "Depends on the commands.", "Runs the commands since MULTI as one step."},
-    {"DISCARD", discard_run, 1, NO_KEYS, FLAGS | CMD_HOME, ACL, GROUP, "2.0.0",
+    {"DISCARD", discard_run, 1, NO_KEYS, FLAGS | CMD_HOME | CMD_AT_ONCE, ACL, GROUP, "2.0.0",
      "O(N) in the commands that waited", "Forgets the commands since MULTI."},
-    {"WATCH", NULL, -2, KEYS(1, -1, 1), FLAGS | CMD_ACROSS, ACL, GROUP, "2.2.0",
+    {"WATCH", NULL, -2, KEYS(1, -1, 1), FLAGS | CMD_ACROSS | CMD_AT_ONCE, ACL, GROUP, "2.2.0",
      "O(N) in the keys", "Lets the next EXEC do nothing if one of the keys changes before it.",
      .check = watch_check, .across = &watch_across, .key_access = "RO", .syntax = "key..."},
     {"UNWATCH", unwatch_all_run, 1, NO_KEYS, FLAGS | CMD_HOME, ACL, GROUP, "2.2.0",
@@ -374,5 +357,6 @@ static const struct metric metrics[] = {
 
 void exec_register(void) {
     command_register(rows, COUNT_OF(rows));
+    exec_row = command_find(SPAN("EXEC"));
     metrics_register(metrics, COUNT_OF(metrics));
 }

@@ -334,7 +334,7 @@ static ON_SHARD bool command(struct source *s, const struct resp_parser *p, cons
         return true;
     }
     bool skip = c->session.reply_skip, end = false, linked = true;
-    if (unlikely(c->body != NULL) && exec_takes(c, op)) {
+    if (unlikely(c->body != NULL) && exec_takes(op)) {
         exec_queue(c, s->batch, op);
     } else if (unlikely(c->body != NULL) && exec_is(op)) {
         if (!c->body_refused) {

@@ -99,8 +99,8 @@ struct part {
     uint32_t first, last;
     uint32_t at; /* the op to go on with */
     uint16_t shard;
-    bool waiting;  /* not back yet */
-    bool deferred; /* that shard will tell when it has run, which it has not yet */
+    bool waiting;    /* not back yet */
+    uint8_t awaited; /* messages that it waits for: its own, and of a step that had to wait */
     bool used;
     bool slow;           /* some command of it was */
     bool aborted;        /* EXEC: a watched key of that shard has changed */
@@ -354,7 +354,7 @@ bool unit_start(struct batch *b) ON_SHARD;
 
 /* --- exec.c --- */
 /* exec_takes: does MULTI keep this command for EXEC? exec_queue: it does so; op tells what to reply. */
-bool exec_takes(const struct conn *c, const struct op *op);
+bool exec_takes(const struct op *op);
 void exec_queue(struct conn *c, struct batch *from, struct op *op);
 bool exec_is(const struct op *op);
 /* exec_bytes: what the body keeps of memory. */

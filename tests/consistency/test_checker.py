@@ -1,9 +1,11 @@
 """The checker against histories that are known to be possible or not, by hand and at random."""
 
+import itertools
 import random
 
 import pytest
 
+import check_files
 import checker
 import exact
 import graph
@@ -307,7 +309,7 @@ MIXES = {"lists": [A, R], "registers": [W, RR], "both": [A, R, W, RR],
          "moves": [A, R, W, RR, RR, R, "rename", "copyr", "del", "incrby", "msetnx"]}
 
 
-def serial_history(seed, mix, count, clients=5, pipelined=True):
+def serial_history(seed, mix, count, clients=5, lost=0.03):
     """A history that is possible: each takes effect at one moment, somewhere between a start and an end."""
     rng, space, out, n = random.Random(seed), Serial(), [], 0
     free_at, last_moment = [0] * clients, [0] * clients
@@ -315,27 +317,23 @@ def serial_history(seed, mix, count, clients=5, pipelined=True):
     for _ in range(count):
         moment += 10
         client = rng.randrange(clients)
-        ops = []
         failed = rng.random() < 0.03
-        lost = not failed and rng.random() < 0.03
+        gone = not failed and rng.random() < lost
+        ops = []
         for _ in range(rng.choice((1, 1, 2, 3))):
             n += 1
-            ops.append(some_op(rng, MIXES[mix], n))
-        if failed or lost and rng.random() < 0.5:
-            ops = [list(op) for op in ops]
-            ops = [[f, k, v if f not in (R,) else []] for f, k, v in ops]
-        else:
+            ops.append(list(some_op(rng, MIXES[mix], n)))
+        if not failed and (not gone or rng.random() < 0.5):
             ops = [space.do(*op) for op in ops]
         # a pipelined one may have been sent before the one before it was answered
-        earliest = last_moment[client] if pipelined and rng.random() < 0.3 else free_at[client]
-        start = max(earliest, moment - rng.randrange(60)) if earliest < moment else moment
+        earliest = last_moment[client] if rng.random() < 0.3 else free_at[client]
+        start = min(moment, max(earliest, moment - rng.randrange(60)))
         end = moment + rng.randrange(60)
-        start = min(start, moment)
-        type = "fail" if failed else "info" if lost else "ok"
+        type = "fail" if failed else "info" if gone else "ok"
         if type != "ok":
             ops = [hide_outcome(op) for op in ops]
         name = client if type == "ok" else "%d lost %d" % (client, n)
-        out.append(Tx(name, start, None if lost else end, type, ops))
+        out.append(Tx(name, start, None if gone else end, type, ops))
         free_at[client], last_moment[client] = max(free_at[client], end + 1), moment
     return number(out)
 
@@ -357,6 +355,8 @@ def test_what_a_serial_keyspace_answers_is_possible(mix):
 def mutate(rng, history):
     """Changes one reply into one that may still be possible: to what it was before or is after. Says whether it did."""
     reads = [(t, op) for t in history if t.type == "ok" for op in t.ops if op[0] in (R, RR, "incrby", "rename", "del")]
+    if not reads:
+        return False
     t, op = rng.choice(reads)
     f, key, value = op
     if f == R:
@@ -413,3 +413,67 @@ def test_twenty_thousand_transactions():
     for mix in ("lists", "registers"):
         history = serial_history(1, mix, 20000, clients=16)
         assert graph.check(history) == []
+
+
+# --- against all orders that there are -------------------------------------------------------------------
+
+
+def explained_by_some_order(history):
+    """The definition itself, for a handful of transactions: an order, a subset of those whose fate is unknown."""
+    took = [t for t in history if t.type == "ok"]
+    unknown = [t for t in history if t.type == "info"]
+    for n in range(len(unknown) + 1):
+        for some in itertools.combinations(unknown, n):
+            if any(map(explains, itertools.permutations(took + list(some)))):
+                return True
+    return False
+
+
+def explains(order):
+    for i, a in enumerate(order):
+        for b in order[i + 1:]:
+            if b.end < a.start:
+                return False
+            if a.client == b.client and b.index < a.index and a.keys() & b.keys():
+                return False
+    space = Serial()
+    for t in order:
+        for f, key, value in t.ops:
+            got = space.do(f, key, value)
+            if t.type == "ok" and got is not None and got != [f, key, value]:
+                return False
+    return True
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_all_orders_agree(mix):
+    found = {True: 0, False: 0}
+    for seed in range(400):
+        rng = random.Random(seed)
+        history = serial_history(seed, mix, 5, clients=3, lost=0.15)
+        for t in history:
+            if t.type == "ok" and rng.random() < 0.3:
+                t.end = t.start + rng.randrange(20)
+        for _ in range(2):
+            mutate(rng, history)
+        possible = explained_by_some_order(history)
+        told = "\n".join(map(str, history))
+        assert (exact.check(history) == []) == possible, told
+        assert (checker.check(history) == []) == possible, told
+        found[possible] += 1
+    assert min(found.values()) > 40, found
+
+
+def test_the_check_of_files(tmp_path, capsys):
+    good = serial_history(1, "both", 50)
+    (tmp_path / "below").mkdir()
+    write(tmp_path / "a.jsonl", good)
+    write(tmp_path / "below" / "b.jsonl", good)
+    assert check_files.main([str(tmp_path)]) == 0
+    assert "2 histories, 100 transactions: 0 impossible, 0 undecided" in capsys.readouterr().out
+    write(tmp_path / "below" / "c.jsonl", IMPOSSIBLE[0][2])
+    assert check_files.main([str(tmp_path)]) == 1
+    assert "below/c.jsonl: G0" in capsys.readouterr().out
+    (tmp_path / "d.jsonl").write_text("no history")
+    assert check_files.main([str(tmp_path / "d.jsonl")]) == 1
+    assert check_files.main([str(tmp_path / "nothing.jsonl")]) == 1

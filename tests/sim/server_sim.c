@@ -3,33 +3,16 @@
  * Usage       server_sim [--seeds N] [--first SEED] [--verbose]; a failure prints its seed, and
  *             `server_sim --first SEED --seeds 1` replays it.
  *
- * A seed chooses the number of shards and clients, whether sleeping shards are lent, the faults of the
- * network, the commands, and in which order shards take their turns. Every client has keys of its own, so
- * the replies it must see follow from what it sent, whatever the others do; a client that is alone may also
- * use the commands that look at all keys. Replies are compared byte by byte.
- *
- * Checked beside the replies, after every turn: no message waits in a shard that sleeps and that nobody will
- * wake (bus.h, invariant 4). At the end: everything was answered, and all memory is accounted for.
+ * Beside what sim_world.h says, a seed chooses the number of clients and the commands. Every client has keys of its own,
+ * so the replies it must see follow from what it sent, whatever the others do; a client that is alone may also
+ * use the commands that look at all keys. Replies are compared byte by byte, and everything must be answered.
  */
-#include "anax/admin.h"
-#include "anax/command.h"
-#include "anax/config.h"
-#include "anax/net.h"
-#include "shards/bus.h"
-#include "shards/log.h"
-#include "shards/sim.h"
+#include "sim_world.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    CLIENTS_MAX = 6,
-    KEYS = 12,
-    VALUE_MAX = 100 * 1024,
-    STEPS = 400,
-    QUIET_TURNS_MAX = 200000,
-    PORT = 6379
-};
+enum { CLIENTS_MAX = 6, KEYS = 12, VALUE_MAX = 100 * 1024, STEPS = 400, QUIET_TURNS_MAX = 200000 };
 
 struct value_model {
     bool there;
@@ -46,35 +29,21 @@ struct client {
     bool lost; /* a reset: what was in flight may or may not have happened */
 };
 
-struct world {
-    uint64_t seed;
-    struct rng rng;
-    struct sim_net *net;
-    struct shards *shards;
-    struct config config;
-    struct net_shared shared;
-    unsigned n, clients;
-    bool borrow, resets;
-    bool no_memory; /* allocations fail now and then: replies may be errors, connections may end */
-    bool awake[SHARDS_MAX];
-    struct client client[CLIENTS_MAX];
-    struct sim_client *watcher; /* runs MONITOR, or NULL */
-    uint64_t watched_bytes;
-};
-
-static struct world w;
-static bool verbose;
-static uint64_t bytes_compared, borrows, messages;
+static struct sim_world w;
+static unsigned clients;
+static bool resets;
+static bool
+    no_memory; /* allocations fail now and then: replies may be errors, connections may end */
+static struct client client[CLIENTS_MAX];
+static struct sim_client *watcher; /* runs MONITOR, or NULL */
+static uint64_t watched_bytes, bytes_compared;
 
 static _Noreturn void fail(const char *what) {
-    (void)printf("FAILED: seed %lu: %s (shards %u, borrow %d, clients %u)\n", (unsigned long)w.seed,
-                 what, w.n, w.borrow, w.clients);
-    (void)printf("0 passed, 1 failed\n");
-    exit(1);
+    sim_world_fail(&w, what);
 }
 
 static uint64_t below(uint64_t n) {
-    return rng_below(&w.rng, n);
+    return sim_world_below(&w, n);
 }
 
 /* --- the model's side --- */
@@ -340,7 +309,7 @@ static void send_some(struct client *c) {
     unsigned count = below(10) == 0 ? 150 : 1 + (unsigned)below(8);
     for (unsigned i = 0; i < count && request_len < sizeof request / 4; i++) {
         unsigned k = (unsigned)below(KEYS);
-        switch (below(w.clients == 1 && !w.resets ? 9 : 8)) {
+        switch (below(clients == 1 && !resets ? 9 : 8)) {
         case 0:
         case 1:
             send_set(c, k);
@@ -372,31 +341,8 @@ static void send_some(struct client *c) {
 
 /* --- the server's side --- */
 
-static void check_sleepers(void) {
-    for (unsigned i = 0; i < w.n; i++) {
-        struct shard *s = shards_get(w.shards, i);
-        if (!w.awake[i] && bus_arrived(s->bus, i) && sim_pending_wakes(s->loop) == 0)
-            fail("a message waits in a shard that sleeps");
-    }
-}
-
-static unsigned turn(unsigned i) {
-    shard_claim();
-    struct shard *s = shards_get(w.shards, i);
-    if (!w.awake[i])
-        shard_rouse(s);
-    w.awake[i] = true;
-    unsigned events = shard_turn(s, 0);
-    if (below(2) == 0)
-        w.awake[i] = !shard_doze(s);
-    check_sleepers();
-    return events;
-}
-
 static void client_connect(struct client *c) {
-    c->end = sim_connect(w.net, PORT);
-    if (c->end == NULL)
-        fail("nobody listens");
+    c->end = sim_world_connect(&w);
     c->expected_len = c->matched = 0;
     c->lost = false;
 }
@@ -408,14 +354,14 @@ static void client_read(struct client *c) {
         if (n == 0)
             return;
         if (n < 0) {
-            if (!sim_client_was_reset(c->end) && !w.no_memory)
+            if (!sim_client_was_reset(c->end) && !no_memory)
                 fail("the server closed a connection");
             c->lost = true;
             return;
         }
-        if (w.no_memory)
+        if (no_memory)
             continue;
-        if (c->matched + (size_t)n > c->expected_len && verbose)
+        if (c->matched + (size_t)n > c->expected_len && sim_verbose)
             (void)printf("expected %zu, have %zu, got %zd: %.*s\n", c->expected_len, c->matched, n,
                          (int)n, bytes);
         if (c->matched + (size_t)n > c->expected_len)
@@ -446,17 +392,17 @@ static void client_renew(struct client *c) {
 /* watcher_read: what it sees depends on the order of turns, so it is only counted. */
 static void watcher_read(void) {
     char bytes[8192];
-    for (ssize_t n; w.watcher != NULL && (n = sim_client_read(w.watcher, bytes, sizeof bytes)) > 0;)
-        w.watched_bytes += (uint64_t)n;
+    for (ssize_t n; watcher != NULL && (n = sim_client_read(watcher, bytes, sizeof bytes)) > 0;)
+        watched_bytes += (uint64_t)n;
 }
 
 static void step(void) {
     if (below(4) == 0)
         watcher_read();
     unsigned what = (unsigned)below(10);
-    struct client *c = &w.client[below(w.clients)];
+    struct client *c = &client[below(clients)];
     if (what < 6) {
-        (void)turn((unsigned)below(w.n));
+        (void)sim_world_turn(&w, (unsigned)below(w.n));
     } else if (what < 8) {
         client_read(c);
         if (c->lost)
@@ -466,17 +412,17 @@ static void step(void) {
     } else if (what == 9 && below(4) == 0) {
         sim_advance(w.net, below(3000000));
     }
-    if (w.resets && below(300) == 0)
+    if (resets && below(300) == 0)
         sim_client_reset(c->end);
-    if (w.no_memory && below(10) == 0)
+    if (no_memory && below(10) == 0)
         shards_get(w.shards, (unsigned)below(w.n))->mem.fail_in = 1 + below(40);
 }
 
 static bool all_answered(void) {
     bool all = true;
     watcher_read();
-    for (unsigned i = 0; i < w.clients; i++) {
-        struct client *c = &w.client[i];
+    for (unsigned i = 0; i < clients; i++) {
+        struct client *c = &client[i];
         client_read(c);
         if (c->lost)
             client_renew(c);
@@ -487,15 +433,9 @@ static bool all_answered(void) {
 
 /* settle: no new requests; everything must be answered in a bounded number of turns. */
 static void settle(void) {
-    struct sim_faults none = {.delay_max_ns = 1000};
-    sim_set_faults(w.net, &none);
+    sim_world_no_faults(&w);
     for (unsigned turns = 0; !all_answered(); turns++) {
-        unsigned events = 0;
-        for (unsigned i = 0; i < w.n; i++)
-            events += turn(i);
-        uint64_t due = sim_next_due_ns(w.net), now = sim_now_ns(w.net);
-        if (events == 0 && due != UINT64_MAX && due > now)
-            sim_advance(w.net, due - now);
+        sim_world_round(&w);
         if (turns == QUIET_TURNS_MAX)
             fail("not everything was answered");
     }
@@ -503,7 +443,7 @@ static void settle(void) {
 
 /* expire: a key with a time to live is there before its time, and not after, whether or not anybody looks. */
 static void expire(void) {
-    struct client *c = &w.client[0];
+    struct client *c = &client[0];
     begin(5);
     word("SET");
     key_arg(c, 0);
@@ -531,7 +471,7 @@ static void expire(void) {
 /* expire_many: keys that nobody looks at again are gone a second after their time, in the server's own time. */
 static ON_SHARD void expire_many(void) {
     enum { MANY = 3000 };
-    struct client *c = &w.client[0];
+    struct client *c = &client[0];
     char key[32];
     for (unsigned i = 0; i < MANY; i++) {
         begin(5);
@@ -548,7 +488,7 @@ static ON_SHARD void expire_many(void) {
     for (unsigned ms = 0; ms < 1300; ms += 10) {
         sim_advance(w.net, 10000000);
         for (unsigned i = 0; i < w.n; i++)
-            (void)turn(i);
+            (void)sim_world_turn(&w, i);
     }
     for (unsigned i = 0; i < w.n; i++) {
         const struct table *t = keyspace_peek_table(shards_get(w.shards, i)->keyspace, 0);
@@ -557,166 +497,95 @@ static ON_SHARD void expire_many(void) {
     }
 }
 
-static void world_begin(uint64_t seed) {
-    static const unsigned counts[] = {1, 2, 3, 8};
-    const char *why;
-    memset(&w, 0, sizeof w);
-    w.seed = seed;
-    rng_seed(&w.rng, seed);
-    w.n = counts[seed % COUNT_OF(counts)];
-    w.borrow = below(4) != 0;
-    w.clients = 1 + (unsigned)below(CLIENTS_MAX);
-    w.resets = below(3) == 0;
-    w.no_memory = below(5) == 0;
-    if (keyspace_seed_hash(&seed) != OK || sim_create(&w.net, seed) != OK)
-        fail("setting up");
-    config_defaults(&w.config);
-    w.config.protected_mode = false; /* simulated peers have no address */
-    w.shared.config = &w.config;
-    w.shared.listen_fds[w.shared.listen_count++] = sim_listen(w.net, PORT);
-    struct shards_config sc = {.count = w.n,
-                               .databases = 16,
-                               .io = LOOP_SIM,
-                               .borrow = w.borrow,
-                               .seed = seed + 1,
-                               .hooks = &net_hooks,
-                               .arg = &w.shared};
-    if (shards_create(&w.shards, &sc, &why) != OK)
-        fail(why);
-    for (unsigned i = 0; i < w.n; i++) {
-        if (shard_begin(shards_get(w.shards, i)) != OK)
-            fail("a shard does not start");
-        w.awake[i] = true;
-    }
-    struct sim_faults faults = {.delay_max_ns = below(200000),
-                                .short_read_in = (uint32_t)below(4),
-                                .short_write_in = (uint32_t)below(4),
-                                .accept_failed_in = below(4) == 0 ? 3 : 0};
-    for (unsigned i = 0; i < w.clients; i++) {
-        w.client[i].id = i;
-        client_connect(&w.client[i]);
+static void begin_seed(uint64_t seed) {
+    sim_world_begin(&w, seed);
+    memset(client, 0, sizeof client);
+    watcher = NULL;
+    watched_bytes = 0;
+    clients = 1 + (unsigned)below(CLIENTS_MAX);
+    resets = below(3) == 0;
+    no_memory = below(5) == 0;
+    for (unsigned i = 0; i < clients; i++) {
+        client[i].id = i;
+        client_connect(&client[i]);
     }
     if (below(3) == 0) {
-        w.watcher = sim_connect(w.net, PORT);
-        (void)sim_client_write(w.watcher, "MONITOR\r\n", 9);
+        watcher = sim_world_connect(&w);
+        (void)sim_client_write(watcher, "MONITOR\r\n", 9);
     }
-    sim_set_faults(w.net, &faults);
-}
-
-/* quiet_turns: half a second in all; accepting is tried again after 100 ms. */
-static void quiet_turns(void) {
-    for (unsigned rounds = 0; rounds < 50; rounds++) {
-        for (unsigned i = 0; i < w.n; i++)
-            (void)turn(i);
-        sim_advance(w.net, 10000000);
-    }
+    sim_world_faults(&w);
 }
 
 static void watcher_end(void) {
-    if (w.watcher == NULL)
+    if (watcher == NULL)
         return;
-    quiet_turns();
+    sim_world_quiet(&w);
     watcher_read();
-    if (!w.resets && !w.no_memory && w.watched_bytes < 5)
+    if (!resets && !no_memory && watched_bytes < 5)
         fail("MONITOR shows nothing");
-    sim_client_free(w.watcher);
+    sim_client_free(watcher);
 }
 
-static void world_end(void) {
+static void end_seed(void) {
     watcher_end();
-    for (unsigned i = 0; i < w.clients; i++) {
-        sim_client_free(w.client[i].end);
-        free(w.client[i].expected);
+    for (unsigned i = 0; i < clients; i++) {
+        sim_client_free(client[i].end);
+        free(client[i].expected);
     }
-    quiet_turns();
-    int64_t live = 0;
-    for (unsigned i = 0; i < w.n; i++)
-        live += atomic_load(&w.shared.live[i]);
-    if (live != 0)
-        fail("a connection was not released");
-    for (unsigned i = 0; i < w.n; i++) {
-        borrows += shards_get(w.shards, i)->stats.borrows;
-        messages += shards_get(w.shards, i)->stats.messages_out;
-        if (!w.awake[i])
-            shard_rouse(shards_get(w.shards, i));
-    }
-    for (unsigned i = 0; i < w.n; i++)
-        shard_end(shards_get(w.shards, i));
-    int64_t left = shards_destroy(w.shards);
-    if (left != 0) {
-        (void)printf("%ld bytes are left\n", (long)left);
-        fail("memory was lost");
-    }
-    sim_destroy(w.net);
+    sim_world_quiet(&w);
+    sim_world_end(&w);
 }
 
 /* recover: memory is back; a client that was cut off comes again, and all is as with a new server. */
 static void recover(void) {
-    if (w.watcher != NULL)
-        sim_client_free(w.watcher);
-    w.watcher = NULL;
+    if (watcher != NULL)
+        sim_client_free(watcher);
+    watcher = NULL;
     for (unsigned i = 0; i < w.n; i++)
         shards_get(w.shards, i)->mem.fail_in = 0;
-    for (unsigned i = 0; i < w.clients; i++) {
-        sim_client_free(w.client[i].end);
-        w.client[i].end = NULL;
+    for (unsigned i = 0; i < clients; i++) {
+        sim_client_free(client[i].end);
+        client[i].end = NULL;
     }
-    quiet_turns();
-    w.no_memory = false;
-    for (unsigned i = 0; i < w.clients; i++) {
-        memset(w.client[i].keys, 0, sizeof w.client[i].keys);
-        w.client[i].generation++;
-        client_connect(&w.client[i]);
+    sim_world_quiet(&w);
+    no_memory = false;
+    for (unsigned i = 0; i < clients; i++) {
+        memset(client[i].keys, 0, sizeof client[i].keys);
+        client[i].generation++;
+        client_connect(&client[i]);
     }
-    if (w.clients == 1) {
+    if (clients == 1) {
         begin(1);
         word("FLUSHALL");
-        expect_text(&w.client[0], "+OK\r\n");
-        flush_request(&w.client[0]);
+        expect_text(&client[0], "+OK\r\n");
+        flush_request(&client[0]);
     }
     for (unsigned i = 0; i < STEPS / 4; i++)
         step();
 }
 
-static ON_SHARD void run_seed(uint64_t seed) {
-    world_begin(seed);
+static void run_seed(uint64_t seed) {
+    shard_claim();
+    begin_seed(seed);
     for (unsigned i = 0; i < STEPS; i++)
         step();
-    if (w.no_memory)
+    if (no_memory)
         recover();
     settle();
     expire();
     if (seed % 64 == 0)
         expire_many();
-    world_end();
+    end_seed();
+}
+
+static bool reached(uint64_t seeds) {
+    (void)printf("%lu reply bytes compared, %lu messages, %lu borrowings\n",
+                 (unsigned long)bytes_compared, (unsigned long)sim_totals.messages,
+                 (unsigned long)sim_totals.borrows);
+    return seeds < 20 ||
+           (bytes_compared != 0 && sim_totals.messages != 0 && sim_totals.borrows != 0);
 }
 
 int main(int argc, char **argv) {
-    uint64_t seeds = 200, first = 1;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
-            seeds = strtoull(argv[++i], NULL, 10);
-        else if (strcmp(argv[i], "--first") == 0 && i + 1 < argc)
-            first = strtoull(argv[++i], NULL, 10);
-        else if (strcmp(argv[i], "--verbose") == 0)
-            verbose = true;
-    }
-    if (log_open("") != OK)
-        return 1;
-    log_set_level(verbose ? LOG_DEBUG : LOG_NOTHING);
-    string_register();
-    bitmap_register();
-    generic_register();
-    server_register();
-    client_register();
-    admin_register();
-    shard_claim();
-    for (uint64_t seed = first; seed < first + seeds; seed++)
-        run_seed(seed);
-    (void)printf("%lu reply bytes compared, %lu messages, %lu borrowings\n",
-                 (unsigned long)bytes_compared, (unsigned long)messages, (unsigned long)borrows);
-    if (seeds >= 20 && (bytes_compared == 0 || messages == 0 || borrows == 0))
-        fail("the runs did not reach what they are for");
-    (void)printf("%lu passed, 0 failed\n", (unsigned long)seeds);
-    return 0;
+    return sim_world_main(argc, argv, 200, run_seed, NULL, reached);
 }

@@ -412,16 +412,21 @@ Test(command, scan_refuses_what_is_no_cursor) {
     expect_all(list, COUNT_OF(list));
 }
 
-Test(command, msetex_across_shards_is_refused) {
+Test(command, msetex_across_shards_sets_all_or_nothing) {
     struct server s;
     server_start(&s, 3);
     char line[128];
-    unsigned refused = 0;
     for (unsigned i = 0; i < 20; i++) {
-        snprintf(line, sizeof(line), "msetex 2 key:%u 1 key:%u 2", i, i + 1);
-        refused += strncmp(run(&s, line), "-CROSSSLOT ", 11) == 0;
+        snprintf(line, sizeof(line), "msetex 3 key:%u 1 key:%u 2 key:%u 3 px 5000", i, i + 1,
+                 i + 2);
+        expect(&s, line, INT(1));
+        snprintf(line, sizeof(line), "msetex 2 key:%u 5 other:%u 6 nx", i, i);
+        expect(&s, line, INT(0));
+        snprintf(line, sizeof(line), "mget key:%u key:%u other:%u key:%u", i, i + 1, i, i + 2);
+        expect(&s, line, "*4\r\n$1\r\n1\r\n$1\r\n2\r\n$-1\r\n$1\r\n3\r\n");
+        snprintf(line, sizeof(line), "pttl key:%u", i + 2);
+        expect(&s, line, INT(5000));
     }
-    cr_assert(refused > 0 && refused < 20);
     expect(&s, "msetex 2 {t}a 1 {t}b 2", INT(1));
     expect_bulk(&s, "get {t}b", "2");
     server_stop(&s);

@@ -96,7 +96,8 @@ static inline struct span key_search(char *out, uint64_t *n, uint64_t mask, uint
 
 struct tally {
     uint64_t entries, expires, overflows;
-    int64_t bytes; /* what all of it counts for in mem */
+    int64_t bytes;       /* what all of it counts for in mem */
+    int64_t entry_bytes; /* of which the entries are */
     __int128 expire_ms_sum;
     uint64_t lengths[TABLE_LENGTHS]; /* of strings, as table_lengths counts them */
 };
@@ -127,6 +128,7 @@ static inline void check_entry(const struct table *t, uint32_t i, const struct b
     cr_assert(table_find(t, entry_key(e), hash) == e, "key is there twice or cannot be found");
     tally->entries++;
     tally->bytes += (int64_t)entry_bytes_total(e);
+    tally->entry_bytes += (int64_t)entry_bytes_total(e);
     tally->expire_ms_sum += entry_expire_ms(e);
     tally_length(e, tally);
     if (entry_expire_ms(e) == EXPIRE_NEVER)
@@ -166,7 +168,7 @@ static inline struct tally check_table(const struct table *t) {
     cr_assert(tally.expire_ms_sum == t->expire_ms_sum);
     cr_assert(memcmp(tally.lengths, table_lengths(t), sizeof tally.lengths) == 0,
               "strings are not as long as counted");
-    cr_assert((t->count == 0) == (t->bucket_count == 0));
+    cr_assert((t->count == 0 && t->prepared == 0) == (t->bucket_count == 0));
     if (t->bucket_count != 0) {
         cr_assert((t->base & (t->base - 1)) == 0);
         cr_assert(t->base <= t->bucket_count && t->bucket_count <= t->base * 2);
@@ -180,6 +182,7 @@ static inline struct tally check_table(const struct table *t) {
     }
     if (t->segment_cap != 0)
         tally.bytes += 2 * (int64_t)mem_size(t->segment_cap * sizeof(void *));
+    cr_assert((int64_t)table_bytes(t) == tally.bytes - tally.entry_bytes);
     return tally;
 }
 

@@ -1,7 +1,7 @@
 /* Everything that a keyspace can do, at random, against an array that does the same. */
 #include "keyspace_fixture.h"
 
-enum { KEYS = 3000, STEPS = 400000, DB = 2 };
+enum { KEYS = 3000, STEPS = 400000, DBS = 3, PENDING_MAX = 100 };
 
 struct model_key {
     bool there;
@@ -12,9 +12,21 @@ struct model_key {
     int64_t expire_ms;
 };
 
+/* A write that is prepared: what the key holds when it is committed. */
+struct pending {
+    struct prepared *prepared;
+    uint64_t i;
+    struct model_key next;
+    int64_t bytes;
+};
+
 struct model {
     struct fixture f;
     struct model_key keys[KEYS];
+    struct pending pending[PENDING_MAX];
+    unsigned pending_count;
+    unsigned db;      /* where the keys are now */
+    uint64_t pin_low; /* keys whose hash ends in this byte are pinned; 256: none */
     int64_t now_ms;
     int64_t bare_bytes;
     uint64_t live, seen;
@@ -29,6 +41,15 @@ static struct span model_name(char *out, uint64_t i) {
 static void fill(char *bytes, uint64_t token, size_t len) {
     for (size_t i = 0; i < len; i++)
         bytes[i] = (char)(token + i * 13);
+}
+
+static struct table *table_of(struct model *m) {
+    return keyspace_table(m->f.k, m->db);
+}
+
+static bool pinned(void *arg, uint64_t hash) {
+    const struct model *m = arg;
+    return (hash & 0xff) == m->pin_low;
 }
 
 static bool dead(const struct model *m, const struct model_key *k) {
@@ -62,38 +83,116 @@ static int64_t random_expiry(struct model *m) {
     }
 }
 
+/* random_value: what to store, and as the model notes it. */
+static struct value random_value(struct model *m, struct model_key *next, char *bytes) {
+    *next = (struct model_key){.there = true,
+                               .repr = (uint8_t)rng_below(&m->f.rng, 4),
+                               .access = (uint32_t)rng_below(&m->f.rng, 1U << 23),
+                               .token = rng_next(&m->f.rng),
+                               .len = rng_below(&m->f.rng, rng_below(&m->f.rng, 8) ? 40 : 1024),
+                               .expire_ms = random_expiry(m)};
+    struct value v = {.repr = next->repr, .access = next->access};
+    fill(bytes, next->token, next->len);
+    if (next->repr == REPR_OBJECT)
+        v = (struct value){THING, REPR_OBJECT, next->access, 0, {0}, NULL};
+    if (next->repr == REPR_OBJECT)
+        v.object = thing_create(&m->f.mem, next->token);
+    else if (next->repr == REPR_INT)
+        v.integer = (int64_t)next->token;
+    else
+        v.bytes = (struct span){bytes, next->len};
+    return v;
+}
+
+static void stored(struct model *m, struct model_key *k, const struct model_key *next,
+                   const struct entry *e) {
+    cr_assert(e != NULL);
+    m->live += !k->there;
+    *k = *next;
+    check_same(e, k);
+}
+
 static void step_put(struct model *m, struct model_key *k, struct span key, uint64_t hash) {
     char bytes[ENTRY_INLINE_MAX];
-    struct model_key next = {.there = true,
-                             .repr = (uint8_t)rng_below(&m->f.rng, 4),
-                             .access = (uint32_t)rng_below(&m->f.rng, 1U << 23),
-                             .token = rng_next(&m->f.rng),
-                             .len = rng_below(&m->f.rng, rng_below(&m->f.rng, 8) ? 40 : 1024),
-                             .expire_ms = random_expiry(m)};
-    struct value v = {.repr = next.repr, .access = next.access};
-    fill(bytes, next.token, next.len);
-    if (next.repr == REPR_OBJECT)
-        v = (struct value){THING, REPR_OBJECT, next.access, 0, {0}, NULL};
-    if (next.repr == REPR_OBJECT)
-        v.object = thing_create(&m->f.mem, next.token);
-    else if (next.repr == REPR_INT)
-        v.integer = (int64_t)next.token;
-    else
-        v.bytes = (struct span){bytes, next.len};
-    struct entry *e = table_put(keyspace_table(m->f.k, DB), key, hash, &v, next.expire_ms);
-    cr_assert(e != NULL);
+    struct model_key next;
+    struct value v = random_value(m, &next, bytes);
+    const struct entry *e = table_put(table_of(m), key, hash, &v, next.expire_ms);
     if (next.expire_ms == EXPIRE_KEEP)
         next.expire_ms = k->there ? k->expire_ms : EXPIRE_NEVER;
-    m->live += !k->there;
-    *k = next;
-    check_same(e, k);
+    stored(m, k, &next, e);
+}
+
+/* --- writes in two steps --- */
+
+static void step_prepare(struct model *m, uint64_t i, struct span key, uint64_t hash) {
+    if (m->pending_count == PENDING_MAX)
+        return;
+    char bytes[ENTRY_INLINE_MAX];
+    struct pending *p = &m->pending[m->pending_count++];
+    struct value v = random_value(m, &p->next, bytes);
+    bool keep = p->next.expire_ms == EXPIRE_KEEP, expires = p->next.expire_ms > 0;
+    p->i = i;
+    p->bytes = (int64_t)(mem_size(CACHE_LINE) + mem_size(entry_size_for(key.len, expires, &v)));
+    p->bytes += keep ? (int64_t)mem_size(entry_size_for(key.len, true, &v)) : 0;
+    p->bytes += v.object != NULL ? (int64_t)mem_size(THING_BYTES) : 0;
+    uint64_t count = table_count(table_of(m));
+    p->prepared = table_prepare(table_of(m), key, hash, &v, p->next.expire_ms);
+    cr_assert(p->prepared != NULL);
+    cr_assert(table_count(table_of(m)) == count);
+}
+
+static struct pending take_pending(struct model *m) {
+    uint64_t at = rng_below(&m->f.rng, m->pending_count);
+    struct pending p = m->pending[at];
+    m->pending[at] = m->pending[--m->pending_count];
+    return p;
+}
+
+static void step_commit(struct model *m) {
+    if (m->pending_count == 0)
+        return;
+    struct pending p = take_pending(m);
+    struct model_key *k = &m->keys[p.i];
+    /* No memory is needed, be it there or not. */
+    m->f.mem.fail_in = rng_below(&m->f.rng, 2);
+    m->f.mem.fail_every = 1;
+    const struct entry *e = table_commit(p.prepared, m->now_ms);
+    m->f.mem.fail_in = m->f.mem.fail_every = 0;
+    if (p.next.expire_ms == EXPIRE_KEEP)
+        p.next.expire_ms = k->there && !dead(m, k) ? k->expire_ms : EXPIRE_NEVER;
+    stored(m, k, &p.next, e);
+}
+
+static void step_abandon(struct model *m) {
+    if (m->pending_count == 0)
+        return;
+    struct pending p = take_pending(m);
+    table_abandon(p.prepared);
+}
+
+/* check_pending: there are stamps wherever what is prepared would go. Returns what it holds. */
+static int64_t check_pending(struct model *m) {
+    const struct table *t = table_of(m);
+    int64_t bytes = 0;
+    cr_assert(t->prepared == m->pending_count);
+    for (unsigned i = 0; i < m->pending_count; i++) {
+        const struct pending *p = &m->pending[i];
+        char name[KEY_BYTES_MAX];
+        uint32_t at = table_index(t, keyspace_hash(model_name(name, p->i)));
+        bytes += p->bytes;
+        if (p->next.expire_ms <= 0)
+            continue;
+        cr_assert(t->due[at / TABLE_SEGMENT] != NULL);
+        cr_assert(t->due[at / TABLE_SEGMENT][at % TABLE_SEGMENT / TABLE_GROUP] != TICK_NEVER);
+    }
+    return bytes;
 }
 
 static void step_expire(struct model *m, struct model_key *k, struct entry *e, uint64_t hash) {
     int64_t expire_ms = random_expiry(m);
     if (e == NULL || expire_ms == EXPIRE_KEEP)
         return;
-    e = table_set_expire(keyspace_table(m->f.k, DB), e, hash, expire_ms);
+    e = table_set_expire(table_of(m), e, hash, expire_ms);
     k->expire_ms = expire_ms;
     check_same(e, k);
 }
@@ -102,7 +201,7 @@ static void step_take(struct model *m, struct model_key *k, struct span key, uin
     char scratch[ENTRY_INLINE_MAX], bytes[ENTRY_INLINE_MAX];
     struct value v;
     int64_t expire_ms;
-    bool taken = table_take(keyspace_table(m->f.k, DB), key, hash, scratch, &v, &expire_ms);
+    bool taken = table_take(table_of(m), key, hash, scratch, &v, &expire_ms);
     cr_assert(taken == k->there);
     if (!taken)
         return;
@@ -132,16 +231,18 @@ static void step_time(struct model *m) {
             continue;
         char name[KEY_BYTES_MAX];
         struct span key = model_name(name, i);
-        k->there = table_find(keyspace_table(m->f.k, DB), key, keyspace_hash(key)) != NULL;
+        k->there = table_find(table_of(m), key, keyspace_hash(key)) != NULL;
         m->live -= !k->there;
-        if (k->there)
+        if (pinned(m, keyspace_hash(key)))
+            cr_assert(k->there, "pinned, and gone");
+        else if (k->there)
             cr_assert(m->now_ms < k->expire_ms + EXPIRE_TICK_MS, "due, and still there");
     }
-    cr_assert(table_count(keyspace_table(m->f.k, DB)) == m->live);
+    cr_assert(table_count(table_of(m)) == m->live);
 }
 
 static void step_flush(struct model *m) {
-    cr_assert(keyspace_flush(m->f.k, DB) == m->live);
+    cr_assert(keyspace_flush(m->f.k, m->db) == m->live);
     for (unsigned i = 0; i < KEYS; i++)
         m->keys[i].there = false;
     m->live = 0;
@@ -162,7 +263,7 @@ static void visit(void *arg, struct entry *e) {
 }
 
 static void step_scan(struct model *m) {
-    const struct table *t = keyspace_table(m->f.k, DB);
+    const struct table *t = table_of(m);
     memset(m->mark, 0, sizeof m->mark);
     m->seen = 0;
     for (uint64_t cursor = 0; cursor != TABLE_SCAN_END;)
@@ -170,7 +271,13 @@ static void step_scan(struct model *m) {
     cr_assert(m->seen == m->live);
     while (keyspace_free_some(m->f.k, 100)) {
     }
-    check_keyspace(&m->f, m->bare_bytes);
+    check_keyspace(&m->f, m->bare_bytes + check_pending(m));
+}
+
+static void step_swap(struct model *m) {
+    unsigned to = (unsigned)rng_below(&m->f.rng, DBS);
+    keyspace_swap(m->f.k, m->db, to);
+    m->db = to;
 }
 
 static void step_one_key(struct model *m, unsigned put_weight) {
@@ -179,23 +286,27 @@ static void step_one_key(struct model *m, unsigned put_weight) {
     struct model_key *k = &m->keys[i];
     struct span key = model_name(name, i);
     uint64_t hash = keyspace_hash(key);
-    struct entry *e = keyspace_find(m->f.k, DB, key, hash, m->now_ms);
-    if (k->there && dead(m, k)) {
+    struct entry *e = keyspace_find(m->f.k, m->db, key, hash, m->now_ms);
+    bool gone = k->there && dead(m, k);
+    if (gone && !pinned(m, hash)) {
         k->there = false;
         m->live--;
     }
-    cr_assert((e != NULL) == k->there);
+    cr_assert((e != NULL) == (k->there && !gone));
     if (e != NULL)
         check_same(e, k);
     uint64_t what = rng_below(&m->f.rng, put_weight + 40);
     if (what < put_weight) {
-        step_put(m, k, key, hash);
+        if (what % 4 == 0)
+            step_prepare(m, i, key, hash);
+        else
+            step_put(m, k, key, hash);
     } else if (what % 4 == 0) {
         step_expire(m, k, e, hash);
     } else if (what % 4 == 1) {
         step_take(m, k, key, hash);
     } else {
-        cr_assert(table_delete(keyspace_table(m->f.k, DB), key, hash) == k->there);
+        cr_assert(table_delete(table_of(m), key, hash) == k->there);
         m->live -= k->there;
         k->there = false;
     }
@@ -206,11 +317,24 @@ static void run(uint64_t seed) {
     fixture_init(&m->f, seed);
     m->bare_bytes = m->f.mem.used_bytes;
     m->now_ms = NOW_MS;
-    keyspace_table(m->f.k, DB);
+    m->pin_low = 256;
+    keyspace_guard(m->f.k, pinned, m);
+    for (m->db = DBS; m->db-- > 0;)
+        table_of(m);
+    m->db = 0;
     for (unsigned step = 0; step < STEPS; step++) {
         /* Now it fills, now it empties. */
         unsigned put_weight = step / 20000 % 2 ? 8 : 120;
         step_one_key(m, put_weight);
+        /* Sometimes much is prepared, and mostly little. */
+        if (rng_below(&m->f.rng, step / 50000 % 2 ? 2 : 20) == 0)
+            step_commit(m);
+        if (rng_below(&m->f.rng, 20) == 0)
+            step_abandon(m);
+        if (rng_below(&m->f.rng, 2000) == 0)
+            m->pin_low = rng_below(&m->f.rng, 2) ? rng_below(&m->f.rng, 256) : 256;
+        if (rng_below(&m->f.rng, 5000) == 0)
+            step_swap(m);
         if (rng_below(&m->f.rng, 200) == 0)
             step_time(m);
         if (rng_below(&m->f.rng, 1000) == 0)
@@ -218,18 +342,21 @@ static void run(uint64_t seed) {
         if (rng_below(&m->f.rng, 30000) == 0)
             step_flush(m);
     }
+    while (m->pending_count != 0)
+        step_commit(m);
+    step_scan(m);
     fixture_deinit(&m->f);
     free(m);
 }
 
-Test(keyspace_model, inv2_inv5_inv6_random_operations_seed_1) {
+Test(keyspace_model, inv2_inv5_to_8_random_operations_seed_1) {
     run(1);
 }
 
-Test(keyspace_model, inv2_inv5_inv6_random_operations_seed_2) {
+Test(keyspace_model, inv2_inv5_to_8_random_operations_seed_2) {
     run(2);
 }
 
-Test(keyspace_model, inv2_inv5_inv6_random_operations_seed_3) {
+Test(keyspace_model, inv2_inv5_to_8_random_operations_seed_3) {
     run(3);
 }

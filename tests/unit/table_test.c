@@ -178,9 +178,10 @@ Test(chain, a_split_of_any_chain_needs_no_memory) {
     for (unsigned total = 1; total <= 8 * 5 + 1; total++)
         for (unsigned low_share = 0; low_share <= total; low_share++) {
             struct mem m = {0};
+            struct overflows o = {.mem = &m};
             struct bucket from = {0}, ends[2] = {0};
             for (unsigned i = 0; i < total; i++)
-                cr_assert(chain_insert(&from, (void *)(uintptr_t)(i + 1), 1, NULL, &m));
+                cr_assert(chain_insert(&from, (void *)(uintptr_t)(i + 1), 1, NULL, &o));
             m.fail_in = 1;
             struct bucket *pool = NULL;
             for (struct bucket *b = &from; b != NULL;) {
@@ -191,20 +192,21 @@ Test(chain, a_split_of_any_chain_needs_no_memory) {
                 for (unsigned u = bucket_used(&copy); u != 0; u &= u - 1) {
                     void *e = bucket_address(&copy, (unsigned)__builtin_ctz(u));
                     bool low = (uintptr_t)e <= low_share;
-                    cr_assert(chain_insert(&ends[low], e, 1, &pool, &m));
+                    cr_assert(chain_insert(&ends[low], e, 1, &pool, &o));
                 }
             }
-            chain_pool_free(pool, &m);
+            chain_pool_free(pool, &o);
             unsigned sum = 0;
             for (unsigned end = 0; end < 2; end++) {
                 unsigned entries;
                 chain_len(&ends[end], &entries);
                 sum += entries;
                 while (entries-- > 0)
-                    chain_remove(&ends[end], (struct place){&ends[end], 0}, &m);
+                    chain_remove(&ends[end], (struct place){&ends[end], 0}, &o);
             }
             cr_assert(sum == total);
             cr_assert(m.used_bytes == 0);
+            cr_assert(o.count == 0);
         }
 }
 
