@@ -34,6 +34,7 @@ enum command_flags {
     CMD_CONTAINER = 1 << 12, /* has subcommands: rows named "NAME|SUB" */
     CMD_MOVABLE_KEYS = 1 << 13,
     CMD_SKIP_MONITOR = 1 << 14,
+    CMD_SKIP_SLOWLOG = 1 << 15,
     /* ours, not shown to clients: */
     CMD_HOME = 1 << 16,     /* runs where the connection lives and may use ctx->session */
     CMD_FANOUT = 1 << 17,   /* each on every shard, then gather at home */

@@ -15,6 +15,7 @@ struct session {
     bool no_evict, no_touch;
     bool capa_redirect;              /* CLIENT CAPA redirect: the client understands -REDIRECT */
     bool local;                      /* the peer is this machine: loopback or a Unix socket */
+    bool in_exec;                    /* what runs is part of MULTI's body */
     bool monitor;                    /* gets every command that runs */
     bool reply_off, reply_skip;      /* CLIENT REPLY: no replies; none to the next command */
     char *name, *lib_name, *lib_ver; /* NUL-terminated, or NULL; charged to the shard */

@@ -218,7 +218,8 @@ bool tx_pinned(const struct tx_shard *s, uint64_t hash) {
     const struct tx_chain *chain = chain_of(s, hash);
     if (pinned_in(&chain->shared, hash) || pinned_in(&chain->exclusive, hash))
         return true;
-    for (const struct list *l = s->queue.next; s->whole_claims != 0 && l != &s->queue; l = l->next) {
+    for (const struct list *l = s->queue.next; s->whole_claims != 0 && l != &s->queue;
+         l = l->next) {
         const struct tx_claim *c = CONTAINER_OF(l, const struct tx_claim, queue);
         if (c->pins && c->whole != TX_NONE)
             return true;

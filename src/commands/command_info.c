@@ -21,6 +21,7 @@ static const struct bit_name flag_names[] = {
     {CMD_ALLOW_BUSY, "allow_busy"},
     {CMD_MOVABLE_KEYS, "movablekeys"},
     {CMD_SKIP_MONITOR, "skip_monitor"},
+    {CMD_SKIP_SLOWLOG, "skip_slowlog"},
 };
 
 static const struct bit_name acl_names[] = {

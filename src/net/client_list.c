@@ -41,9 +41,13 @@ void client_flags(const struct conn *c, char *text) {
     const struct {
         bool on;
         char letter;
-    } flags[] = {{c->session.monitor, 'O'},  {c->body != NULL, 'x'},   {!list_empty(&c->held), 'b'},
-                 {c->closing, 'c'},          {c->is_unix, 'U'},
-                 {c->session.no_evict, 'e'}, {c->session.no_touch, 'T'}};
+    } flags[] = {{c->session.monitor, 'O'},
+                 {c->body != NULL || c->session.in_exec, 'x'},
+                 {!list_empty(&c->held), 'b'},
+                 {c->closing, 'c'},
+                 {c->is_unix, 'U'},
+                 {c->session.no_evict, 'e'},
+                 {c->session.no_touch, 'T'}};
     static_assert(COUNT_OF(flags) <= CLIENT_LETTERS_MAX, "all of them fit");
     char *end = text;
     for (size_t i = 0; i < COUNT_OF(flags); i++)
@@ -80,8 +84,8 @@ static size_t text_bytes(const char *text) {
 static size_t total_bytes(const struct conn *c, const struct input_use *in) {
     const struct session *s = &c->session;
     return sizeof *c + in->waiting + in->unused + in->args + c->out.held +
-           c->out.ref_cap * sizeof *c->out.refs + c->batches * sizeof(struct batch) + exec_bytes(c) +
-           text_bytes(s->name) + text_bytes(s->lib_name) + text_bytes(s->lib_ver);
+           c->out.ref_cap * sizeof *c->out.refs + c->batches * sizeof(struct batch) +
+           exec_bytes(c) + text_bytes(s->name) + text_bytes(s->lib_name) + text_bytes(s->lib_ver);
 }
 
 /* add_text: what a client named, as long as it likes. */

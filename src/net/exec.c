@@ -19,6 +19,10 @@ bool exec_takes(const struct op *op) {
     return op->kind != OP_RUN || !(op->cmd->flags & CMD_AT_ONCE);
 }
 
+bool exec_is_row(const struct command *cmd) {
+    return cmd == exec_row;
+}
+
 bool exec_is(const struct op *op) {
     return op->kind == OP_RUN && op->cmd == exec_row;
 }
@@ -97,7 +101,8 @@ void exec_queue(struct conn *c, struct batch *from, struct op *op) {
         return;
     }
     op->kind = OP_QUEUED;
-    if (c->body_refused) /* it will not run: nothing need be kept */
+    c->net->stats.commands--; /* it counts when it runs */
+    if (c->body_refused)      /* it will not run: nothing need be kept */
         return;
     if (!keep(c->body, from, op)) {
         c->body_refused = true;
@@ -134,12 +139,17 @@ static ON_SHARD void resolve(struct conn *c, struct batch *b) {
     }
 }
 
-/* one_shard: everything that has keys, and all that is watched, lies on one. */
+/* one_shard: everything that has keys, and all that is watched, lies on one; and nothing that changes the connection
+ * runs beside it. */
 static bool one_shard(const struct batch *b) {
     int one = -1;
     unsigned parts = 0;
+    bool home = false;
+    for (unsigned i = 0; i < shards_count(b->net->shard->all); i++)
+        parts += b->parts[i].used;
     for (uint32_t i = 0; i < b->op_count; i++) {
         const struct op *op = &b->ops[i];
+        home |= op->kind == OP_RUN && op->cmd->flags & CMD_HOME;
         if (run_wants(op, NULL) == 0)
             continue;
         if (one >= 0 && one != op->shard)
@@ -147,12 +157,10 @@ static bool one_shard(const struct batch *b) {
         one = op->shard;
     }
     if (list_empty(&b->watched))
-        return true;
+        return parts <= 1 || !home;
     for (struct list *l = b->watched.next; l != &b->watched; l = l->next)
         if (one != CONTAINER_OF(l, const struct watched, link)->shard)
             return false;
-    for (unsigned i = 0; i < shards_count(b->net->shard->all); i++)
-        parts += b->parts[i].used;
     return parts == 1;
 }
 
@@ -166,8 +174,9 @@ static void move_watched(struct conn *c, struct list *to) {
     c->watch_count = 0;
 }
 
-struct batch *exec_body(struct conn *c) {
+struct batch *exec_body(struct conn *c, struct span word) {
     struct batch *b = c->body;
+    memcpy(b->exec_word, word.ptr, sizeof b->exec_word);
     c->body = NULL;
     b->exec = true;
     b->exec_from_ns = clock_fine_ns();
@@ -180,7 +189,12 @@ struct batch *exec_body(struct conn *c) {
     return b;
 }
 
-void exec_note(const struct batch *b) {
+void exec_note(struct batch *b) {
+    struct span word = {b->exec_word, sizeof b->exec_word};
+    struct op op = {.cmd = exec_row, .argv = &word, .argc = 1};
+    if (monitor_any(b->net))
+        monitor_show(b->net, b->conn, &op, b->conn->session.db);
+    b->net->stats.commands++;
     observe_calls(b->net->shard, exec_row, 1, clock_fine_ns() - b->exec_from_ns);
 }
 
@@ -247,11 +261,24 @@ static ON_SHARD void watch_look(struct ctx *c) {
     }
 }
 
-static bool watch_adopt(struct conn *c, struct key_slot *k) {
+static bool watches(const struct conn *c, uint32_t db, uint64_t hash) {
+    for (struct list *l = c->watched.next; l != &c->watched; l = l->next) {
+        const struct watched *w = CONTAINER_OF(l, const struct watched, link);
+        if (w->hash == hash && w->db == db)
+            return true;
+    }
+    return false;
+}
+
+/* watch_adopt: false: no memory. A key that is watched already stays as it is. */
+static bool watch_adopt(struct conn *c, uint32_t db, struct key_slot *k) {
+    if (watches(c, db, k->hash))
+        return true;
     struct watched *w = mem_alloc(&c->net->shard->mem, sizeof *w);
     if (w == NULL)
         return false;
-    *w = (struct watched){.watch = k->kept, .net = c->net, .shard = k->shard};
+    *w = (struct watched){
+        .watch = k->kept, .hash = k->hash, .db = db, .net = c->net, .shard = k->shard};
     list_add_tail(&c->watched, &w->link);
     c->net->watching += c->watch_count++ == 0;
     k->kept = NULL;
@@ -265,7 +292,7 @@ static bool watch_decide(struct ctx *c) {
     for (uint32_t i = 0; i < c->slots->count; i++)
         ok = ok && !c->slots->slot[i].failed;
     for (uint32_t i = 0; i < c->slots->count && ok; i++)
-        ok = watch_adopt(conn, &c->slots->slot[i]);
+        ok = watch_adopt(conn, c->db, &c->slots->slot[i]);
     if (ok)
         reply_ok(&c->reply);
     else
@@ -323,7 +350,9 @@ static ON_SHARD void unwatch_all_run(struct ctx *c) {
 
 #define GROUP "transactions"
 #define FLAGS (CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_ALLOW_BUSY)
-#define ACL   (ACL_FAST | ACL_TRANSACTION)
+#define EXEC_FLAGS                                                                                 \
+    (CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_SKIP_SLOWLOG | CMD_HOME | CMD_AT_ONCE)
+#define ACL (ACL_FAST | ACL_TRANSACTION)
 
 static const struct across watch_across = {
     .look = watch_look, .decide = watch_decide, .after = watch_drop};
@@ -331,8 +360,8 @@ static const struct across watch_across = {
 static const struct command rows[] = {
     {"MULTI", multi_run, 1, NO_KEYS, FLAGS | CMD_HOME | CMD_AT_ONCE, ACL, GROUP, "1.2.0", "O(1)",
      "Begins a transaction: the commands that follow wait for EXEC."},
-    {"EXEC", exec_run, 1, NO_KEYS, (FLAGS & ~CMD_FAST) | CMD_HOME | CMD_AT_ONCE, (ACL & ~ACL_FAST) | ACL_SLOW, GROUP,
-     "1.2.0", "Depends on the commands.", "Runs the commands since MULTI as one step."},
+    {"EXEC", exec_run, 1, NO_KEYS, EXEC_FLAGS, ACL_SLOW | ACL_TRANSACTION, GROUP, "1.2.0",
+     "Depends on the commands.", "Runs the commands since MULTI as one step."},
     {"DISCARD", discard_run, 1, NO_KEYS, FLAGS | CMD_HOME | CMD_AT_ONCE, ACL, GROUP, "2.0.0",
      "O(N) in the commands that waited", "Forgets the commands since MULTI."},
     {"WATCH", NULL, -2, KEYS(1, -1, 1), FLAGS | CMD_ACROSS | CMD_AT_ONCE, ACL, GROUP, "2.2.0",

@@ -177,7 +177,8 @@ bool input_slots(struct conn *c, struct op *op) {
         struct key_slot *k = &s->slot[i];
         k->arg = first + i * step;
         k->hash = i == 0 ? op->hash : keyspace_hash(op->argv[k->arg]);
-        k->shard = (uint16_t)keyspace_shard_of(command_route_hash(op->argv[k->arg], k->hash), shards);
+        k->shard =
+            (uint16_t)keyspace_shard_of(command_route_hash(op->argv[k->arg], k->hash), shards);
         k->next = s->first[k->shard];
         s->first[k->shard] = i;
     }
@@ -302,9 +303,11 @@ static ON_SHARD void unit(struct source *s, struct op *op, const struct resp_par
 /* exec: what is in the batch before it goes first. */
 static ON_SHARD void exec(struct source *s) {
     struct conn *c = s->conn;
+    struct span word = s->batch->ops[s->batch->op_count - 1].argv[0];
+    struct batch *body = exec_body(c, word);
     batch_drop_op(s->batch);
     flush_batch(s);
-    batch_dispatch(exec_body(c));
+    batch_dispatch(body);
 }
 
 /* home_batch: one that looks at or changes its connection ends its batch: what follows in the input must see what it
@@ -334,7 +337,10 @@ static ON_SHARD bool command(struct source *s, const struct resp_parser *p, cons
         return true;
     }
     bool skip = c->session.reply_skip, end = false, linked = true;
-    if (unlikely(c->body != NULL) && exec_takes(op)) {
+    if (unlikely(op->kind == OP_ARITY && exec_is_row(op->cmd))) {
+        op->kind = OP_NO_EXEC;
+        exec_end(c);
+    } else if (unlikely(c->body != NULL) && exec_takes(op)) {
         exec_queue(c, s->batch, op);
     } else if (unlikely(c->body != NULL) && exec_is(op)) {
         if (!c->body_refused) {

@@ -149,6 +149,10 @@ void monitor_trim(struct net *n) {
 static void monitor_run(struct ctx *c) {
     struct conn *conn = conn_of_session(c->session);
     struct net_shared *shared = conn->net->shared;
+    if (c->session->in_exec) {
+        reply_error(&c->reply, "ERR MONITOR isn't allowed for DENY BLOCKING client");
+        return;
+    }
     if (!c->session->monitor) {
         c->session->monitor = true;
         list_add_tail(&conn->net->monitors, &conn->monitor);

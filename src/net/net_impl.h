@@ -44,7 +44,7 @@ enum op_kind {
     OP_RUN,     /* cmd->run where the keys are */
     OP_REFUSED, /* check() did: batch->refusal */
     OP_ACROSS,  /* keys on several shards: cmd->across; only in a unit */
-    OP_ALL,     /* all shards: cmd->each and gather; only in a unit; the last of those that are carried out */
+    OP_ALL, /* all shards: cmd->each and gather; only in a unit; the last of those that are carried out */
     OP_UNKNOWN, /* no such command, or subcommand */
     OP_ARITY,
     OP_NOAUTH,
@@ -52,7 +52,7 @@ enum op_kind {
     OP_NOTHING, /* route() replies the error */
     OP_QUEUED,  /* waits for EXEC */
     OP_NOT_IN_EXEC,
-    OP_NO_EXEC, /* EXEC of what was refused when it was queued */
+    OP_NO_EXEC, /* EXEC itself is malformed, or of what was refused when it was queued */
     OP_NOMEM,
     OP_PROTOCOL /* malformed input: conn->protocol_error */
 };
@@ -127,6 +127,7 @@ struct batch {
     struct unit *unit;      /* while its transaction lives */
     struct list watched;    /* EXEC: what has to be unchanged */
     uint64_t exec_from_ns;
+    char exec_word[4]; /* as the client wrote it, for MONITOR */
     uint8_t proto;
     bool as_unit;
     bool exec;             /* MULTI's body: one array is the reply */
@@ -156,6 +157,8 @@ struct watched {
     struct bus_msg msg; /* takes the watch back to its shard */
     struct list link;   /* conn->watched, or batch->watched */
     struct watch *watch;
+    uint64_t hash; /* of the key, in db */
+    uint32_t db;
     struct net *net;
     uint16_t shard;
 };
@@ -357,14 +360,15 @@ bool unit_start(struct batch *b) ON_SHARD;
 bool exec_takes(const struct op *op);
 void exec_queue(struct conn *c, struct batch *from, struct op *op);
 bool exec_is(const struct op *op);
+bool exec_is_row(const struct command *cmd);
 /* exec_bytes: what the body keeps of memory. */
 size_t exec_bytes(const struct conn *c);
-/* exec_writes: is there a command in the body that writes, or that all clients wait for? */
+/* exec_writes: is there a command in the body that writes? */
 bool exec_writes(const struct conn *c);
 /* exec_body: takes the body to be dispatched. Every op's shard and kind is known then. */
-struct batch *exec_body(struct conn *c) ON_SHARD;
+struct batch *exec_body(struct conn *c, struct span word) ON_SHARD;
 /* exec_note: the body has been replied to. */
-void exec_note(const struct batch *b) ON_SHARD;
+void exec_note(struct batch *b) ON_SHARD;
 /* exec_end: as DISCARD, without a reply: when the connection ends, or starts anew. */
 void exec_end(struct conn *c) ON_SHARD;
 /* exec_changed: has a key that was watched on this shard changed? */

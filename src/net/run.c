@@ -32,7 +32,10 @@ static void run_error(struct ctx *c, const struct batch *b, const struct op *op)
         ctx_oom(c);
         break;
     case OP_NO_EXEC:
-        reply_error(r, "EXECABORT Transaction discarded because of previous errors.");
+        reply_error(r, op->argc == 1
+                           ? "EXECABORT Transaction discarded because of previous errors."
+                           : "EXECABORT Transaction discarded because of: wrong number of "
+                             "arguments for 'exec' command");
         break;
     case OP_NOTHING:
         ASSERT(op->cmd != NULL);
@@ -201,6 +204,12 @@ void run_prefetch(const struct shard *at, const struct batch *b, uint32_t from) 
     }
 }
 
+/* is_rejected: one that its own check refuses counts as a call that failed, like one that found out later. */
+static bool is_rejected(const struct op *op) {
+    return op->kind != OP_RUN && op->kind != OP_REFUSED &&
+           !(op->kind == OP_NO_EXEC && op->argc == 1);
+}
+
 bool run_part(struct batch *b, struct part *p, struct shard *at, const struct run *how) {
     struct instance *in = instance_of(at);
     struct outbuf *out = how->out;
@@ -217,6 +226,8 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
     for (unsigned n = 0; n < LOOK_AHEAD && ahead != OP_END; n++, ahead = b->ops[ahead].next)
         prefetch_entry(at, &b->ops[ahead]);
     in->running = &c;
+    if (how->session != NULL)
+        how->session->in_exec = b->exec;
     for (; i < how->to; i = b->ops[i].next) {
         if (ahead != OP_END) {
             prefetch_entry(at, &b->ops[ahead]);
@@ -226,8 +237,7 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
         if (unlikely(check) && blocked(at, op))
             break;
         size_t from = out->len;
-        /* One that its own check refuses counts as a call that failed, like one that found out later. */
-        bool rejected = op->kind != OP_RUN && op->kind != OP_REFUSED;
+        bool rejected = is_rejected(op);
         if (likely(!rejected))
             timed_add(&timed, b, p, at, op);
         else
@@ -246,6 +256,8 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
     }
     timed_end(&timed, b, p, at);
     in->running = NULL;
+    if (how->session != NULL)
+        how->session->in_exec = false;
     p->at = i;
     return i >= how->to || i == OP_END;
 }

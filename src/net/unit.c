@@ -280,17 +280,25 @@ static ON_SHARD bool all_go(struct unit *u, struct op *op) {
     return false;
 }
 
-/* round_go: commands that run on one shard each, up to the next that does not. */
+/* round_go: commands that run on one shard each, up to the next that does not; one that changes the connection ends
+ * the round. */
 static ON_SHARD bool round_go(struct unit *u) {
-    const struct batch *b = u->batch;
+    struct batch *b = u->batch;
     if (u->stage != STAGE_BEGIN) {
+        b->proto = b->conn->session.proto; /* HELLO may have changed it */
         u->at = u->to;
         u->stage = STAGE_BEGIN;
         return true;
     }
-    for (u->to = u->at; u->to < b->op_count; u->to++)
-        if (b->ops[u->to].kind == OP_ACROSS || b->ops[u->to].kind == OP_ALL)
+    for (u->to = u->at; u->to < b->op_count; u->to++) {
+        const struct op *op = &b->ops[u->to];
+        if (op->kind == OP_ACROSS || op->kind == OP_ALL)
             break;
+        if (op->kind == OP_RUN && op->cmd->flags & CMD_HOME) {
+            u->to++;
+            break;
+        }
+    }
     for (unsigned i = 0; i < u->tx.part_count; i++) {
         struct tx_part *p = &u->tx.parts[i];
         const struct part *bp = part_of(u, p);
@@ -370,9 +378,7 @@ struct plan {
 };
 
 static uint8_t whole_of(const struct command *cmd) {
-    return !(cmd->flags & CMD_WHOLE)  ? TX_NONE
-           : cmd->flags & CMD_WRITE ? TX_EXCLUSIVE
-                                    : TX_SHARED;
+    return !(cmd->flags & CMD_WHOLE) ? TX_NONE : cmd->flags & CMD_WRITE ? TX_EXCLUSIVE : TX_SHARED;
 }
 
 static void plan_op(struct plan *p, const struct op *op, unsigned shards) {
@@ -431,10 +437,8 @@ static void fill_parts(struct unit *u, const struct plan *plan, unsigned shards)
         wants += plan->wants[i];
         if (!plan->takes_part[i])
             continue;
-        *p++ = (struct tx_part){.shard = (uint16_t)i,
-                                .wants = next[i],
-                                .count = plan->wants[i],
-                                .whole = plan->whole};
+        *p++ = (struct tx_part){
+            .shard = (uint16_t)i, .wants = next[i], .count = plan->wants[i], .whole = plan->whole};
         struct part *bp = &b->parts[i];
         if (!bp->used)
             bp->at = bp->first = OP_END;

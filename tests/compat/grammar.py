@@ -376,7 +376,7 @@ ROWS = [
     Row("RESET", lambda d: [], "exact", 0.5, "any"),
     Row("AUTH", lambda d: [d.short()] + d.some(0.5, d.short()), "exact", 0.5, "tail"),
     Row("CONFIG", lambda d: [d.word(b"GET"), d.word(b"nosuch", b"databases", b"proto-max-bulk-len")],
-        "exact", 0.5, "tail"),
+        "exact", 0.5, "none"),
     Row("CONFIG", lambda d: [d.word(b"SET"), b"nosuch", b"1"], "exact", 0.3, "none"),
     Row("CONFIG", lambda d: [d.word(b"NOSUCH")], "exact", 0.3, "none"),
     Row("COMMAND", lambda d: [d.word(b"COUNT", b"NOSUCH")], "shape", 0.3, "none"),
