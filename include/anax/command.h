@@ -185,12 +185,12 @@ struct command {
     /* COMMAND GETKEYSANDFLAGS: what this call does to its keys, where the arguments decide; else
      * NULL, and key_access tells. */
     const char *(*find_access)(const struct span *argv, uint32_t argc);
+    /* Keys on several shards; NULL: such a call is refused. */
+    const struct across *across;
     /* COMMAND INFO: keys that an argument counts: argv[at] says how many follow it, `step` apart. */
     struct {
         int8_t at, step;
     } numkeys;
-    /* Keys on several shards; NULL: such a call is refused. */
-    const struct across *across;
     uint16_t id;     /* set by registration: its place in statistics */
     uint16_t parent; /* id of the container, for a subcommand */
 };

@@ -27,8 +27,6 @@ void watch_table_destroy(struct watch_table *t, struct mem *m);
 /* watch_add: copies the key. NULL: no memory. O(1). */
 MUST_CHECK struct watch *watch_add(struct shard *at, uint32_t db, struct span key,
                                    uint64_t hash) ON_SHARD;
-/* watch_again: from now on, as if it had just been added. */
-void watch_again(struct shard *at, struct watch *w) ON_SHARD;
 bool watch_fired(struct shard *at, const struct watch *w) ON_SHARD;
 void watch_remove(struct shard *at, struct watch *w) ON_SHARD;
 

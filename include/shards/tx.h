@@ -40,7 +40,10 @@
  *             expiry and eviction ask tx_pinned.
  * Single steps  A command on one shard runs at once when no claim there conflicts with it (tx_conflicts),
  *             whether that claim is granted or not; else it becomes a claim of its own (tx_wait) with an
- *             id of its home, so that a connection's commands on one key keep their order.
+ *             id of its home.
+ * Order        what a client sends while something that it sent before is still under way (`ordered`) keeps its order
+ *             with that on every key, even when both only read: else one that yields to a write could see it while
+ *             the later one has not.
  *
  * Threads     a tx and its parts: the holder of the home shard, but for what `look` and `hop` write while
  *             they run elsewhere. A tx_shard: the holder of its shard.
@@ -112,7 +115,9 @@ struct tx {
     const struct tx_ops *ops;
     struct tx_part *parts;
     uint16_t part_count;
-    bool pins; /* what it looks at is read in place from other shards */
+    uint64_t client; /* who sent it; 0: nobody */
+    bool ordered;    /* behind what the client sent before */
+    bool pins;       /* what it looks at is read in place from other shards */
     /* tx.c's: */
     bool failed, in_next;
     uint8_t state;
@@ -157,11 +162,12 @@ void tx_shard_deinit(struct tx_shard *s);
 struct tx_shard *tx_of(struct shard *s);
 
 /* tx_busy: are there claims at all? tx_conflicts: must a step that wants this wait? tx_conflicts_whole:
- * one that looks at (TX_SHARED) or changes (TX_EXCLUSIVE) everything here. O(claims with the key's hash). */
+ * one that looks at (TX_SHARED) or changes (TX_EXCLUSIVE) everything here. client: of an ordered step, else 0.
+ * O(claims with the key's hash). */
 static inline bool tx_busy(const struct tx_shard *s) {
     return unlikely(s->claims != 0);
 }
-bool tx_conflicts(const struct tx_shard *s, const struct tx_want *w) ON_SHARD;
+bool tx_conflicts(const struct tx_shard *s, const struct tx_want *w, uint64_t client) ON_SHARD;
 bool tx_conflicts_whole(const struct tx_shard *s, enum tx_mode mode) ON_SHARD;
 /* tx_pinned: does a transaction that reads in place hold a key with this hash, in any database? */
 bool tx_pinned(const struct tx_shard *s, uint64_t hash) ON_SHARD;
@@ -179,6 +185,8 @@ void tx_end(struct shard *home, struct tx *t) ON_SHARD;
 
 /* A step on one shard that has to wait. */
 struct tx_step {
+    uint64_t client; /* as of a transaction */
+    bool ordered;
     uint64_t id;   /* from tx_next_id of its home; no other claim on this shard has it */
     uint16_t home; /* where done() runs */
     const struct tx_want *wants;

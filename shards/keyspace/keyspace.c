@@ -167,6 +167,7 @@ bool keyspace_free_some(struct keyspace *k, unsigned entries) {
     k->stats.pending_free -= freed;
     k->stats.freed_late += freed;
     if (!more) {
+        ASSERT(grave->table->prepared == 0);
         table_release(grave->table);
         k->graves = grave->next;
         mem_free(k->mem, grave, sizeof *grave);

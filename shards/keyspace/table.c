@@ -465,6 +465,7 @@ void table_settle(struct table *t, uint64_t deleted) {
 
 struct table *table_move_out(struct table *t) {
     struct table fresh = {.mem = t->mem,
+                          .overflows = {t->mem, t->prepared}, /* each lies in one */
                           .merged_due = TICK_NEVER,
                           .prepared = t->prepared,
                           .growth_ns = t->growth_ns};
@@ -479,6 +480,7 @@ struct table *table_move_out(struct table *t) {
     }
     *out = *t;
     out->prepared = 0;
+    out->overflows.count -= t->prepared;
     *t = fresh;
     return out;
 }

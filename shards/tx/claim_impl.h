@@ -33,6 +33,8 @@ struct tx_claim {
     uint64_t id;
     struct tx_part *part; /* NULL: a step */
     struct tx_step step;
+    uint64_t client;
+    bool ordered;
     bool granted, asking, released, ask_yes, exclusive;
     uint8_t whole;
     bool pins;
@@ -43,7 +45,7 @@ struct tx_claim {
     struct tx_intent intents[];
 };
 
-/* claim_add: a claim in its place, not granted; NULL: no memory. */
+/* claim_add: a claim in its place, not granted, without client and order; NULL: no memory. */
 struct tx_claim *claim_add(struct tx_shard *s, uint64_t id, const struct tx_want *wants,
                            uint32_t count, uint8_t whole, bool pins);
 /* claim_unlock: its keys are free. claim_remove: takes it out of the queue and the chains; claim_free comes later. */

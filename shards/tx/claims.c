@@ -170,11 +170,21 @@ static struct tx_intent *first_of(struct tx_intent *i, const struct tx_want *w) 
     return i;
 }
 
-bool tx_conflicts(const struct tx_shard *s, const struct tx_want *w) {
+/* of_client: is there one of this client, from `from` on? */
+static bool of_client(struct tx_intent *from, const struct tx_want *w, uint64_t client) {
+    for (struct tx_intent *i = first_of(from, w); i != NULL; i = first_of(i->next, w))
+        if (i->claim->client == client)
+            return true;
+    return false;
+}
+
+bool tx_conflicts(const struct tx_shard *s, const struct tx_want *w, uint64_t client) {
     const struct tx_chain *chain = chain_of(s, w->hash);
     if (first_of(chain->exclusive.first, w) != NULL)
         return true;
     if (w->mode == TX_EXCLUSIVE && first_of(chain->shared.first, w) != NULL)
+        return true;
+    if (client != 0 && of_client(chain->shared.first, w, client))
         return true;
     if (likely(s->whole_claims == 0))
         return false;
@@ -227,11 +237,11 @@ bool tx_pinned(const struct tx_shard *s, uint64_t hash) {
     return false;
 }
 
-/* before: the first that c has to wait for because of this key, in one line. */
+/* before: the first that c has to wait for because of this key, in one line; with `own`, of its client's. */
 static struct tx_claim *before(const struct tx_claim *c, const struct tx_intent *mine,
-                               const struct tx_line *line) {
+                               const struct tx_line *line, bool own) {
     for (struct tx_intent *i = line->first; i != NULL && i->claim->id < c->id; i = i->next)
-        if (same_key(&i->want, &mine->want))
+        if (same_key(&i->want, &mine->want) && (!own || i->claim->client == c->client))
             return i->claim;
     return NULL;
 }
@@ -254,9 +264,9 @@ static struct tx_claim *blocked_by_key(const struct tx_claim *c, const struct tx
                                        void (*behind)(struct tx_claim *other)) {
     const struct tx_chain *chain = chain_of(c->shard, mine->want.hash);
     bool exclusive = mine->want.mode == TX_EXCLUSIVE;
-    struct tx_claim *by = before(c, mine, &chain->exclusive);
-    if (by == NULL && exclusive)
-        by = before(c, mine, &chain->shared);
+    struct tx_claim *by = before(c, mine, &chain->exclusive, false);
+    if (by == NULL && (exclusive || c->ordered))
+        by = before(c, mine, &chain->shared, !exclusive);
     if (by != NULL)
         return by;
     by = behind_it(c, mine, &chain->exclusive, behind);

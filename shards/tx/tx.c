@@ -221,6 +221,8 @@ static ON_SHARD void schedule_at(struct tx_shard *s, struct tx_part *p) {
     if (c == NULL)
         return;
     c->part = p;
+    c->client = t->client;
+    c->ordered = t->ordered;
     if (claim_blocked(c, ask) != NULL) {
         s->stats.waited++;
         return;
@@ -410,6 +412,8 @@ enum err tx_wait(struct shard *at, const struct tx_step *step) {
         return ERR_NOMEM;
     s->stats.steps_waited++;
     c->step = *step;
+    c->client = step->client;
+    c->ordered = step->ordered;
     may_go(c);
     serve(s);
     return OK;

@@ -126,16 +126,12 @@ struct watch *watch_add(struct shard *at, uint32_t db, struct span key, uint64_t
     w->db = db;
     w->key_len = (uint32_t)key.len;
     memcpy(w->key, key.ptr, key.len);
-    watch_again(at, w);
+    w->fired = false;
+    w->there = lives(at, db, w);
     t->count++;
     link_in(t, w);
     grow(t, &at->mem);
     return w;
-}
-
-void watch_again(struct shard *at, struct watch *w) {
-    w->fired = false;
-    w->there = lives(at, w->db, w);
 }
 
 bool watch_fired(struct shard *at, const struct watch *w) {
@@ -154,7 +150,7 @@ void watch_remove(struct shard *at, struct watch *w) {
 }
 
 struct tx_want watch_want(const struct watch *w) {
-    return (struct tx_want){.hash = w->hash, .db = w->db, .mode = TX_SHARED};
+    return (struct tx_want){.hash = w->hash, .mode = TX_SHARED};
 }
 
 uint64_t watch_count(const struct shard *s) {

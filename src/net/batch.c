@@ -52,6 +52,7 @@ struct batch *batch_begin(struct conn *c, struct io_buf *buf, struct inbuf *in) 
     b->parts_waiting = b->parts_live = 0;
     b->proto = c->session.proto;
     b->as_unit = b->exec = b->exec_begun = b->aborted = b->refused = false;
+    b->holds_input = false;
     b->done = b->writes = false;
     b->no_touch = c->session.no_touch;
     b->quiet = c->session.reply_off || c->session.reply_skip;
@@ -83,7 +84,8 @@ static void part_reset(struct part *p) {
     p->out.ref_count = p->refs_taken = 0;
     p->out.ref_bytes = 0;
     p->used = p->slow = p->aborted = false;
-    outbuf_deinit(&p->raw);
+    if (unlikely(p->raw.buf != NULL))
+        outbuf_deinit(&p->raw);
     if (p->out.cap > NET_OUT_KEEP_BYTES || p->out.failed) {
         p->out.mem = m;
         outbuf_deinit(&p->out);
@@ -322,6 +324,8 @@ static ON_SHARD bool wait_for(struct part *p, struct shard *at) {
     for (uint32_t i = p->at; i != OP_END; i = b->ops[i].next)
         n += run_wants(&b->ops[i], wants + n);
     struct tx_step step = {.id = b->id,
+                           .client = b->conn->session.id,
+                           .ordered = b->ordered,
                            .home = b->net->shard->id,
                            .wants = wants,
                            .count = count,
@@ -415,14 +419,15 @@ static ON_SHARD void batch_finish(struct batch *b) {
         batch_recycle(b);
 }
 
-static void take_bytes(struct conn *c, struct part *p, size_t end) {
-    if (end != p->taken && !p->batch->quiet)
+static void take_bytes(struct conn *c, struct part *p, size_t end, bool mute) {
+    if (end != p->taken && !mute)
         outbuf_add(&c->out, p->out.buf + p->taken, end - p->taken);
     p->taken = end;
 }
 
 /* take_slice: moves the next replies of a part, up to an end, to the connection. */
-static ON_SHARD void take_slice(struct conn *c, struct part *p, size_t end, uint32_t refs_end) {
+static ON_SHARD void take_slice(struct conn *c, struct part *p, size_t end, uint32_t refs_end,
+                                bool mute) {
     if (p->refs_taken == 0 && p->taken == 0) {
         c->out.failed |= p->out.failed;
         if (p->out.ref_count != 0)
@@ -430,25 +435,26 @@ static ON_SHARD void take_slice(struct conn *c, struct part *p, size_t end, uint
     }
     while (p->refs_taken < refs_end) {
         const struct outref *ref = &p->out.refs[p->refs_taken++];
-        take_bytes(c, p, ref->at);
+        take_bytes(c, p, ref->at, mute);
         p->refs_live++;
-        if (c->broken || p->batch->quiet || !outbuf_move_ref(&c->out, ref, p))
+        if (c->broken || mute || !outbuf_move_ref(&c->out, ref, p))
             part_ref_sent(p);
     }
-    take_bytes(c, p, end);
+    take_bytes(c, p, end, mute);
 }
 
 static ON_SHARD void take_reply(struct conn *c, struct batch *b, const struct op *op) {
+    bool mute = unlikely(b->exec) ? op->muted : b->quiet;
     if (likely(op->kind != OP_ACROSS) || op->cmd->across->join != JOIN_KEYS) {
-        take_slice(c, &b->parts[op->shard], op->reply_end, op->refs_end);
+        take_slice(c, &b->parts[op->shard], op->reply_end, op->refs_end, mute);
         return;
     }
     struct reply r = {&c->out, b->proto, b->net->shard->id};
-    if (!b->quiet)
+    if (!mute)
         reply_array(&r, op->slots->count);
     for (uint32_t i = 0; i < op->slots->count; i++) {
         const struct key_slot *k = &op->slots->slot[i];
-        take_slice(c, &b->parts[k->shard], k->reply_end, k->refs_end);
+        take_slice(c, &b->parts[k->shard], k->reply_end, k->refs_end, mute);
     }
 }
 
@@ -497,6 +503,7 @@ static ON_SHARD void gather(struct conn *c) {
         if (c->first == NULL)
             c->last = NULL;
         c->batches--;
+        c->input_waits -= b->holds_input;
         if (!b->aborted && !b->refused)
             slow_batch(b, NULL, NULL);
         if (unlikely(b->exec))
@@ -576,6 +583,7 @@ static void enqueue(struct batch *b) {
         c->first = b;
     c->last = b;
     c->batches++;
+    c->input_waits += b->holds_input;
     b->net->batches_out++;
     if (b->buf != NULL)
         buf_retain(b->buf);
@@ -585,6 +593,13 @@ static void enqueue(struct batch *b) {
         c->paused = true;
         stream_pause(b->net->shard->loop, &c->stream);
     }
+}
+
+void batch_hold_input(struct conn *c) {
+    if (likely(c->input_waits == 0 || c->paused))
+        return;
+    c->paused = true;
+    stream_pause(c->net->shard->loop, &c->stream);
 }
 
 static bool all_here(const struct batch *b, unsigned shards, unsigned here) {
@@ -613,6 +628,7 @@ void batch_dispatch(struct batch *b) {
         return;
     }
     b->id = tx_next_id(&here->tx);
+    b->ordered = c->first != NULL;
     b->net->stats.commands += b->op_count;
     c->commands += b->op_count;
     if (likely(b->op_count != 0))

@@ -68,7 +68,8 @@ void conn_settle(struct conn *c) {
         stream_close(l, &c->stream);
         return; /* on_released may have come already, and with it the end */
     }
-    if (c->paused && !c->closing && list_empty(&c->held) && c->batches < NET_BATCHES_MAX / 2) {
+    bool waits = !list_empty(&c->held) || c->input_waits != 0;
+    if (c->paused && !c->closing && !waits && c->batches < NET_BATCHES_MAX / 2) {
         c->paused = false;
         input_go_on(c);
         if (!c->paused && !c->broken)

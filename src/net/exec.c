@@ -127,6 +127,8 @@ static ON_SHARD void resolve(struct conn *c, struct batch *b) {
         struct op *op = &b->ops[i];
         op->db = db;
         op->shard = c->net->shard->id;
+        op->muted = c->session.reply_off;
+        b->holds_input |= (op->cmd->flags & CMD_HOME) != 0;
         resolve_db(c, op, &db);
         if (op->cmd->check == NULL || !input_refused(c, b, op))
             input_route(c, op);
@@ -253,9 +255,8 @@ void exec_end(struct conn *c) {
 /* watch_look: where the key lies, before anything that comes later can change it. */
 static ON_SHARD void watch_look(struct ctx *c) {
     for (struct key_slot *k = ctx_first_slot(c); k != NULL; k = ctx_next_slot(c, k)) {
-        if (k->kept != NULL)
-            watch_again(c->shard, k->kept);
-        else
+        if (k->kept ==
+            NULL) /* a second look: what changed since the first, the watch has heard of */
             k->kept = watch_add(c->shard, c->db, c->argv[k->arg], k->hash);
         k->failed = k->kept == NULL;
     }

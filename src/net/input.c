@@ -290,6 +290,7 @@ static ON_SHARD void unit(struct source *s, struct op *op, const struct resp_par
     if ((op = own_batch(s, op, p, data)) == NULL)
         return;
     s->batch->as_unit = true;
+    s->batch->holds_input = (op->cmd->flags & CMD_ACROSS) != 0;
     s->batch->writes = (op->cmd->flags & CMD_WRITE) != 0;
     if (op->kind == OP_ACROSS && !input_slots(c, op)) {
         op->kind = OP_NOMEM;
@@ -298,6 +299,7 @@ static ON_SHARD void unit(struct source *s, struct op *op, const struct resp_par
         batch_link(s->batch, op);
     }
     flush_batch(s);
+    batch_hold_input(c);
 }
 
 /* exec: what is in the batch before it goes first. */
@@ -308,6 +310,7 @@ static ON_SHARD void exec(struct source *s) {
     batch_drop_op(s->batch);
     flush_batch(s);
     batch_dispatch(body);
+    batch_hold_input(c);
 }
 
 /* home_batch: one that looks at or changes its connection ends its batch: what follows in the input must see what it
@@ -339,6 +342,9 @@ static ON_SHARD bool command(struct source *s, const struct resp_parser *p, cons
     bool skip = c->session.reply_skip, end = false, linked = true;
     if (unlikely(op->kind == OP_ARITY && exec_is_row(op->cmd))) {
         op->kind = OP_NO_EXEC;
+        exec_end(c);
+    } else if (unlikely(op->kind == OP_NOAUTH && exec_is_row(op->cmd))) {
+        op->kind = OP_EXEC_NOAUTH;
         exec_end(c);
     } else if (unlikely(c->body != NULL) && exec_takes(op)) {
         exec_queue(c, s->batch, op);

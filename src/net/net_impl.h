@@ -52,6 +52,7 @@ enum op_kind {
     OP_NOTHING, /* route() replies the error */
     OP_QUEUED,  /* waits for EXEC */
     OP_NOT_IN_EXEC,
+    OP_EXEC_NOAUTH,
     OP_NO_EXEC, /* EXEC itself is malformed, or of what was refused when it was queued */
     OP_NOMEM,
     OP_PROTOCOL /* malformed input: conn->protocol_error */
@@ -75,6 +76,7 @@ struct op {
     uint32_t next;    /* of the same part; OP_END at the end */
     uint16_t shard;
     uint8_t kind;
+    bool muted; /* EXEC: CLIENT REPLY says not to send its reply */
 };
 static_assert(sizeof(struct op) <= CACHE_LINE, "an op crosses to another core as one line");
 enum { OP_END = UINT32_MAX };
@@ -124,6 +126,8 @@ struct batch {
     uint16_t parts_waiting; /* that are not back; of a unit, itself */
     uint16_t parts_live;    /* parts with refs_live, each keeps the batch, and the unit */
     uint64_t id;            /* its place among all that want locks */
+    bool ordered;           /* something that its client sent before is still under way */
+    bool holds_input;       /* nothing after it is parsed before it is done */
     struct unit *unit;      /* while its transaction lives */
     struct list watched;    /* EXEC: what has to be unchanged */
     uint64_t exec_from_ns;
@@ -207,7 +211,8 @@ struct conn {
     uint64_t soft_limit_since_ns;
     struct resp_limits limits;
     const char *protocol_error;
-    bool body_refused; /* something of it was: EXEC does nothing */
+    uint32_t input_waits; /* batches that hold_input */
+    bool body_refused;    /* something of it was: EXEC does nothing */
     bool paused, want_write, write_armed;
     bool closing;  /* no more input; ends when the output is sent and the batches are back */
     bool broken;   /* ends without sending */
@@ -313,6 +318,8 @@ bool batch_big(struct batch *b, const struct op *op, uint32_t arg, struct blob *
 /* batch_dispatch: runs and posts; the batch belongs to its connection's queue, or is gone. */
 void batch_dispatch(struct batch *b) ON_SHARD;
 void batch_discard(struct batch *b) ON_SHARD;
+/* batch_hold_input: when the batch just dispatched is not done, the connection reads on when it is. */
+void batch_hold_input(struct conn *c) ON_SHARD;
 /* batch_unit_done: every command of it has replied. batch_unit_ended: nothing of the transaction is left. */
 void batch_unit_done(struct batch *b) ON_SHARD;
 void batch_unit_ended(struct batch *b);

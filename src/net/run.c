@@ -19,6 +19,10 @@ static void run_error(struct ctx *c, const struct batch *b, const struct op *op)
     case OP_NOAUTH:
         reply_error(r, "NOAUTH Authentication required.");
         break;
+    case OP_EXEC_NOAUTH:
+        reply_error(r, "EXECABORT Transaction discarded because of: NOAUTH Authentication "
+                       "required.");
+        break;
     case OP_CROSS:
         reply_error(r, ERR_CROSS_SHARD);
         break;
@@ -168,14 +172,15 @@ struct tx_want run_slot_want(const struct op *op, const struct key_slot *slot) {
     return (struct tx_want){.hash = slot->hash, .mode = mode_of(op->cmd, slot->arg)};
 }
 
-static ON_SHARD bool blocked(const struct shard *at, const struct op *op) {
+static ON_SHARD bool blocked(const struct shard *at, const struct batch *b, const struct op *op) {
+    uint64_t client = b->ordered ? b->conn->session.id : 0;
     uint32_t first, last, step;
     if (op->kind != OP_RUN || !command_keys(op->cmd, op->argv, op->argc, &first, &last, &step))
         return false;
     for (uint32_t i = first; i <= last; i += step) {
         uint64_t hash = i == first && op->hash != 0 ? op->hash : keyspace_hash(op->argv[i]);
         struct tx_want w = {.hash = hash, .mode = mode_of(op->cmd, i)};
-        if (tx_conflicts(&at->tx, &w))
+        if (tx_conflicts(&at->tx, &w, client))
             return true;
     }
     return false;
@@ -183,7 +188,7 @@ static ON_SHARD bool blocked(const struct shard *at, const struct op *op) {
 
 bool run_blocked(const struct shard *at, const struct batch *b, uint32_t from) {
     for (uint32_t i = from; i != OP_END; i = b->ops[i].next)
-        if (blocked(at, &b->ops[i]))
+        if (blocked(at, b, &b->ops[i]))
             return true;
     return false;
 }
@@ -234,7 +239,7 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
             ahead = b->ops[ahead].next;
         }
         struct op *op = &b->ops[i];
-        if (unlikely(check) && blocked(at, op))
+        if (unlikely(check) && blocked(at, b, op))
             break;
         size_t from = out->len;
         bool rejected = is_rejected(op);
@@ -247,10 +252,14 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
         if (unlikely(watched) && !rejected && !after)
             monitor_show(in->net, b->conn, op, op->db);
         run_op(&c, b, op);
-        if (unlikely(watched) && after)
+        if (unlikely(watched) && after) {
+            ASSERT(how->session != NULL);
             monitor_show(in->net, b->conn, op, how->session->db);
+        }
         if (unlikely(is_error(out, from)) && op->kind != OP_QUEUED)
             note_error(at, op->kind == OP_UNKNOWN ? NULL : op->cmd, rejected, out, from);
+        if (unlikely(b->exec) && how->session != NULL)
+            op->muted = how->session->reply_off;
         op->reply_end = out->len;
         op->refs_end = out->ref_count;
     }

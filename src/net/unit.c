@@ -140,6 +140,7 @@ static void op_begin(struct unit *u, struct op *op) {
     u->replied = false;
     u->reply_from = home_part(u)->out.len;
     op->shard = b->net->shard->id;
+    op->muted = b->exec ? b->conn->session.reply_off : b->quiet;
     if (monitor_any(b->net))
         monitor_show(b->net, b->conn, op, op->db);
 }
@@ -291,7 +292,8 @@ static ON_SHARD bool round_go(struct unit *u) {
         return true;
     }
     for (u->to = u->at; u->to < b->op_count; u->to++) {
-        const struct op *op = &b->ops[u->to];
+        struct op *op = &b->ops[u->to];
+        op->muted = b->conn->session.reply_off;
         if (op->kind == OP_ACROSS || op->kind == OP_ALL)
             break;
         if (op->kind == OP_RUN && op->cmd->flags & CMD_HOME) {
@@ -482,6 +484,8 @@ bool unit_start(struct batch *b) {
     u->tx.parts = u->parts;
     u->tx.part_count = (uint16_t)plan.parts;
     u->tx.pins = reads_in_place(b);
+    u->tx.client = b->conn->session.id;
+    u->tx.ordered = b->ordered;
     b->unit = u;
     tx_start(home, &u->tx);
     return true;

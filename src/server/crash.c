@@ -32,7 +32,7 @@ enum {
     STACK_WORDS = 128,  /* looked through when the frames cannot be followed */
     ARGS_MAX = 16,      /* shown of a command */
     ARG_BYTES_MAX = 64, /* and of each */
-    MESSAGES_MAX = 16,  /* of a shard */
+    MESSAGES_MAX = 16,  /* to a shard */
     OUT_BYTES = 4096,
 };
 
@@ -475,7 +475,9 @@ static void say_shards(void) {
             say_call(in);
     }
     flush();
-    say("\nmessages, the newest of each sender first:\n");
+    say("\nmessages, at most ");
+    say_number(MESSAGES_MAX, 10, 1);
+    say(" to each shard, the newest of each sender first:\n");
     for (unsigned i = 0; i < shards_count(all); i++)
         say_messages(shards_get(all, i));
     flush();

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import operator
 import random
+import threading
 
 import pytest
 
@@ -231,6 +232,41 @@ def test_large_values_are_copied(server):
         assert slow.read().value == value
         c.ok("SELECT", "1")
         assert c.cmd("GET", b) == b"source" + value[6:]
+
+
+def uniform(byte):
+    """A value that tells of any piece that is not its own."""
+    return b"%c" % byte * (1 << 15 if byte % 2 else 1 << 16)
+
+
+def test_values_stay_whole_while_they_go_round(anax):
+    """Clients that move, copy, replace and read the same few large values at once."""
+    keys = [k for of_shard in spread(anax, 2) for k in of_shard][:6]
+    errors = []
+
+    def client(seed):
+        rng = random.Random(seed)
+        try:
+            with anax.connect() as c:
+                for _ in range(10 if SLOW else 40):
+                    batch = []
+                    for _ in range(rng.choice([1, 3, 10])):
+                        a, b = rng.choices(keys, k=2)
+                        batch.append(rng.choice([["SET", a, uniform(rng.randrange(256))], ["RENAME", a, b],
+                                                 ["RENAMENX", a, b], ["COPY", a, b, "REPLACE"], ["MGET", a, b],
+                                                 ["BITOP", "AND", a, b], ["DEL", a, b], ["GET", a]]))
+                    for call, reply in zip(batch, c.pipeline(batch)):
+                        for value in reply.value if call[0] == "MGET" else [reply.value]:
+                            assert call[0] not in ("GET", "MGET") or value is None or value == uniform(value[0])
+        except BaseException as e:  # noqa: the thread must tell
+            errors.append(e)
+
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not errors, errors
 
 
 def bits(operation, *values):

@@ -23,7 +23,7 @@ def graph_part(txs):
             names = {value[0]} if f in ("rename", "renamenx", "copy", "copyr") else set()
             names.update(key if isinstance(key, list) else [key])
             if f == "move":
-                names |= tx.keys()
+                names |= Tx(tx.client, tx.start, tx.end, tx.type, [(f, key, value)], tx.index).keys()
             kind = "list" if f in LIST_OPS else "register" if f in REGISTER_OPS else "moved"
             if f == "w" and (key, value) in written:
                 kind = "moved"

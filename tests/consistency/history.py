@@ -44,12 +44,17 @@ class Tx:
             if f in TO_KEY:
                 out.add(value[0])
             elif f == "move":
-                out.add("%d:%s" % (value[0], split_key(key)[1]))
+                out.add(join_key(value[0], split_key(key)[1]))
         return out
 
     def to_json(self):
         return json.dumps({"client": self.client, "start": self.start, "end": None if self.end == NEVER else self.end,
                            "type": self.type, "ops": self.ops})
+
+
+def join_key(db, name):
+    """The key as it is written: without the number of database 0."""
+    return name if db == 0 else "%d:%s" % (db, name)
 
 
 def split_key(key):

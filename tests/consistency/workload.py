@@ -22,7 +22,11 @@ CONNECTIONS_MAX = 1000
 
 
 class Unexpected(Exception):
-    """A reply that no correct server gives here."""
+    """A reply that no correct server gives here, or none. `history`: what was seen nevertheless."""
+
+    def __init__(self, text, history=()):
+        super().__init__(text)
+        self.history = list(history)
 
 
 # --- commands and what their replies mean --------------------------------------------------------------------
@@ -214,18 +218,15 @@ class Link(Conn):
         """The values of the replies that are there."""
         out = []
         while True:
-            start = self.pos
             try:
                 out.append(self.read().value)
             except Partial:
-                self.pos = self.start if self.buf else start
+                self.pos = self.start
                 return out
 
 
 class Player:
     """One connection and the script that it plays."""
-
-    names = None  # of clients, counted in each process
 
     def __init__(self, world, script):
         self.world, self.script = world, script
@@ -320,7 +321,7 @@ class World:
         while playing:
             ready = self.selector.select(deadline_s)
             if not ready:
-                raise Unexpected("no reply to %s" % [p.whole for p in self.players if p.flight])
+                raise Unexpected("no reply to %s" % "; ".join(str(p.whole)[:400] for p in self.players if p.flight))
             for entry, _ in ready:
                 try:
                     going = entry.data.hear()
@@ -331,14 +332,31 @@ class World:
                     playing -= 1
         for p in self.players:
             p.link.close()
-        return self.history
+
+    def give_up(self):
+        """What has not been answered will not be."""
+        for p in self.players:
+            for t in p.flight.transactions[len(p.txs):] if p.flight else ():
+                p.note(t, *t.outcome(UNKNOWN), None)
+            p.link.reset()
+
+
+def run_world(*args, deadline_s):
+    """(history, None or what went wrong)"""
+    world = World(*args)
+    try:
+        world.run(deadline_s)
+        return world.history, None
+    except Unexpected as e:
+        world.give_up()
+        return world.history, str(e)
 
 
 def one_process(pipe, *args, deadline_s):
     try:
-        pipe.send((World(*args).run(deadline_s), None))
+        pipe.send(run_world(*args, deadline_s=deadline_s))
     except BaseException as e:  # noqa: the parent must hear of it
-        pipe.send((None, "%s: %s" % (type(e).__name__, e)))
+        pipe.send(([], "%s: %s" % (type(e).__name__, e)))
     pipe.close()
 
 
@@ -346,25 +364,30 @@ def play(server, scripts, seed, processes=2, before=(), after=(), deadline_s=40)
     """Runs `processes` processes with the scripts that scripts(rng, index) gives each; returns their history.
     before, after: transactions that run alone, on one connection, first and last."""
     context = multiprocessing.get_context("fork")
-    alone = World(server.address, 0, 98, lambda rng, index: [iter_of(before)])
-    history = alone.run(deadline_s)
-    workers = []
+    history, error = run_world(server.address, 0, 98, lambda rng, index: [iter_of(before)], deadline_s=deadline_s)
+    workers, errors = [], [error]
     for i in range(processes):
         ours, theirs = context.Pipe(False)
         args = (theirs, server.address, seed * processes + i, i, scripts)
         workers.append((context.Process(target=one_process, args=args, kwargs={"deadline_s": deadline_s}), ours))
         workers[-1][0].start()
         theirs.close()
-    errors = []
     for process, pipe in workers:
-        part, error = pipe.recv()
+        try:
+            part, error = pipe.recv()
+        except EOFError:
+            part, error = [], "a client process died"
         process.join()
-        history += part or []
-        errors += [error] * (error is not None)
-    if errors:
-        raise Unexpected("; ".join(errors))
-    history += World(server.address, 0, 99, lambda rng, index: [iter_of(after)]).run(deadline_s)
-    return number(sorted(history, key=lambda tx: tx.start))
+        history += part
+        errors.append(error)
+    if not any(errors):
+        part, error = run_world(server.address, 0, 99, lambda rng, index: [iter_of(after)], deadline_s=deadline_s)
+        history += part
+        errors.append(error)
+    history = number(sorted(history, key=lambda tx: tx.start))
+    if any(errors):
+        raise Unexpected("; ".join(filter(None, errors)), history)
+    return history
 
 
 def iter_of(transactions):
@@ -389,33 +412,28 @@ class Values:
 def scripts_of(make, connections, flights):
     """For play(): each of `connections` plays make(rng, values) until it has given `flights` flights."""
     def scripts(rng, index):
-        return [limited(make(random.Random(rng.random()), Values(index * connections + i)), flights) for i in range(connections)]
+        return [limited(make(random.Random(rng.random()), Values(index * connections + i)).play(), flights) for i in range(connections)]
     return scripts
 
 
 def limited(script, flights):
-    """The first of a script's flights, and then on to where nothing is watched, which is where it yields None."""
-    answer = next(script)
-    while answer is None and flights > 0:
-        flight = script.send(None)
+    """The first of a script's flights, and on to where nothing is watched: there it yields None."""
+    next(script)
+    while flights > 0:
+        flight = next(script)
         while flight is not None:
             flights -= 1
             flight = script.send((yield flight))
 
 
-def lost(rng, transactions, share):
-    """A Flight, which now and then is cut off."""
-    if rng.random() >= share:
-        return Flight(transactions)
-    size = sum(len(encode(r)) for t in transactions for r in t.requests())
-    return Flight(transactions, cut=size if rng.random() < 0.7 else rng.randrange(size))
-
-
 class Mix:
     """Random transactions over lists and registers: the graph can judge them."""
 
-    def __init__(self, rng, values, lists=3, registers=3, resets=0.005):
-        self.rng, self.value, self.resets = rng, values, resets
+    RESET_EVERY = 100  # flights, the first one earlier
+
+    def __init__(self, rng, values, lists=3, registers=3):
+        self.rng, self.value = rng, values
+        self.until_reset = rng.randint(1, self.RESET_EVERY // 3) if rng else 0
         self.lists = ["l%d" % i for i in range(lists)]
         self.registers = ["r%d" % i for i in range(registers)]
 
@@ -443,30 +461,40 @@ class Mix:
             return Transaction([self.command() for _ in range(self.rng.randint(1, 4))], multi=True)
         return Transaction([self.command()])
 
-    def watched(self, keys, body):
-        """WATCH and read keys, then body(ops) in MULTI; until EXEC has not said nil, or it was too often."""
+    def watched(self, keys):
+        """Reads keys under WATCH, then changes them in MULTI, until EXEC does not say nil, or three times."""
         for _ in range(3):
             reader = Transaction([mget(keys)])
             _, txs = yield Flight([reader], plain=[["WATCH"] + keys])
             seen = txs[0].ops
-            _, txs = yield Flight([Transaction(body(seen), multi=True, seen=seen)])
+            _, txs = yield Flight([Transaction(self.change(seen), multi=True, seen=seen)])
             if txs[0].type == "ok":
                 return
 
     def change(self, seen):
-        """Writes what has been read, or others."""
+        """Writes all that has been read."""
         return [append(key, self.value()) if f == "r" else put(key, self.value()) for f, key, _ in seen]
+
+    def flight(self, pipelined):
+        """Now and then it is cut off: behind its last byte, or anywhere."""
+        transactions = [self.transaction() for _ in range(pipelined)]
+        self.until_reset -= 1
+        if self.until_reset > 0:
+            return Flight(transactions)
+        self.until_reset = self.RESET_EVERY
+        size = sum(len(encode(r)) for t in transactions for r in t.requests())
+        return Flight(transactions, cut=size if self.rng.random() < 0.7 else self.rng.randrange(size))
+
+    def to_watch(self):
+        return self.some(self.rng.choice([self.lists, self.registers]))[:2]
 
     def play(self):
         while True:
             yield None
-            kind = self.rng.random()
-            if kind < 0.2:
-                yield from self.watched(self.some(self.rng.choice([self.lists, self.registers]), 1)[:2], self.change)
-            elif kind < 0.4:
-                yield lost(self.rng, [self.transaction() for _ in range(self.rng.randint(2, 6))], self.resets)
+            if self.rng.random() < 0.2:
+                yield from self.watched(self.to_watch())
             else:
-                yield lost(self.rng, [self.transaction()], self.resets)
+                yield self.flight(self.rng.choice((1, 1, 1, 2, 3, 6)))
 
     def all(self):
         return [Transaction([mget(self.lists + self.registers)])]
@@ -474,9 +502,6 @@ class Mix:
 
 class Moves(Mix):
     """With commands that move values: the search has to judge them."""
-
-    def __init__(self, rng, values, resets=0.002):
-        super().__init__(rng, values, 3, 3, resets)
 
     def two(self):
         return self.rng.sample(self.rng.choice([self.lists, self.registers]), 2)
@@ -522,15 +547,15 @@ class Bank(Mix):
         pairs = [(a, cls.EACH) for a in cls.ACCOUNTS] + [(p, i + 1) for i, p in enumerate(cls.PLACES[:cls.TAKEN])]
         return [Transaction([mset(pairs)])]
 
-    def __init__(self, rng, values, resets=0.005):
-        super().__init__(rng, values, 0, 0, resets)
-
     def by_adding(self):
         a, b = self.rng.sample(self.ACCOUNTS, 2)
         amount = self.rng.randint(1, 30)
         return Transaction([incrby(a, -amount), incrby(b, amount)], multi=True)
 
-    def by_setting(self, seen):
+    def to_watch(self):
+        return self.rng.sample(self.ACCOUNTS, 2)
+
+    def change(self, seen):
         amount = self.rng.randint(1, 30)
         (_, a, has), (_, b, had) = seen
         new = [(a, has - amount), (b, had + amount)]
@@ -554,14 +579,6 @@ class Bank(Mix):
     def transaction(self):
         pick = self.rng.random()
         return self.by_adding() if pick < 0.4 else self.moving() if pick < 0.55 else self.looking()
-
-    def play(self):
-        while True:
-            yield None
-            if self.rng.random() < 0.2:
-                yield from self.watched(self.rng.sample(self.ACCOUNTS, 2), self.by_setting)
-            else:
-                yield lost(self.rng, [self.transaction() for _ in range(self.rng.choice((1, 1, 1, 2, 4)))], self.resets)
 
     def all(self):
         return [Transaction([mget(self.ACCOUNTS + self.PLACES)]), Transaction([keys_all()])]

@@ -5,15 +5,21 @@ test_clients.py has the small faults, one by one; here each comes in numbers, on
 """
 
 import contextlib
+import os
 import random
 import resource
 import socket
+import sys
 import threading
 import time
 
 import pytest
 
-from harness import (SLOW, Closed, Conn, Error, Prober, Server, encode, leak_checked, raise_fd_limit, wait_until)
+from harness import (ROOT, SLOW, Closed, Conn, Error, Prober, Server, encode, leak_checked, raise_fd_limit, wait_until)
+
+sys.path.insert(0, os.path.join(ROOT, "tests", "compat"))
+
+import differences  # noqa: E402
 
 SCALE = 10 if SLOW else 1
 CONFIGS = [(1, "epoll"), (2, "uring"), (3, "uring"), (8, "epoll")]
@@ -466,6 +472,25 @@ def test_query_buffer_over_its_limit(victim):
         assert counted(server, "client_query_buffer_limit_disconnections") == before + len(greedy)
 
 
+def test_query_buffer_counts_what_is_parsed(victim, redis):
+    """A command whose many small arguments are beyond the limit together: Redis takes it (differences.BOUNDS)."""
+    server, honest = victim
+    request = encode([b"MSET"] + [b"%d" % i * 50 for i in range(20_000)])
+    for running in server, redis:
+        with configured(running, "client-query-buffer-limit", 1 << 20), Client(running.address) as c:
+            sender = threading.Thread(target=c.send_quietly, args=(request[:-1],))
+            sender.start()
+            if running.is_anax:
+                assert "client-query-buffer-limit" in differences.BOUNDS
+                assert c.until_closed() == b""
+            else:
+                sender.join()
+                c.send(request[-1:])
+                assert c.read().value == b"OK"
+            sender.join()
+    honest.goes_on(1)
+
+
 # --- descriptors -----------------------------------------------------------------------------------
 
 
@@ -523,6 +548,8 @@ def test_all_at_once(victim):
     server, honest = victim
     server.cmd("SET", "wave", "w" * 20_000)
     used, errors = server.used_memory(), []
+    limits = ["client_query_buffer_limit_disconnections", "client_output_buffer_limit_disconnections", "protocol_errors"]
+    before = [counted(server, name) for name in limits]
 
     def does_not_read(c):
         c.send_quietly(encode(["GET", "wave"]) * 500)
@@ -533,7 +560,7 @@ def test_all_at_once(victim):
         c.reset()
 
     def floods(c):
-        c.send_quietly(b"*1000000\r\n" + b"$1000\r\n" + b"a" * 1000 + b"\r\n" * 3000)
+        c.send_quietly(b"*1000000\r\n" + (b"$1000\r\n" + b"a" * 1000 + b"\r\n") * 3000)
         c.close()
 
     def stutters(c):
@@ -574,4 +601,6 @@ def test_all_at_once(victim):
         honest.goes_on()
         wait_until(lambda: clients(server) <= 3, "all have gone")
     assert not errors, errors[:3]
+    reached = [counted(server, name) - count for name, count in zip(limits, before)]
+    assert all(reached) or not server.is_anax, "nobody ran into one of %s: %s" % (limits, reached)
     assert SLOW or server.used_memory() < used + (64 << 20)

@@ -40,7 +40,10 @@ struct sim_step {
 /* What a transaction or a step wants, for the model; it outlives the thing itself. */
 struct node {
     unsigned home;
+    uint64_t client;
+    bool ordered; /* sent while something that its client sent before was under way */
     uint8_t mode[TOY_SHARDS_MAX][KEYS_MAX][DBS];
+    bool named[TOY_SHARDS_MAX][KEYS_MAX][DBS]; /* not only as part of a whole shard */
     bool here[TOY_SHARDS_MAX], whole[TOY_SHARDS_MAX], writes[TOY_SHARDS_MAX];
     uint64_t began, ended; /* ended 0: not yet */
     bool is_step, met_conflict, dropped;
@@ -113,11 +116,21 @@ static bool may_wait(const struct node *a, const struct node *b) {
     return false;
 }
 
+/* names_same: have they a key in common that both name, even if both only read it? */
+static bool names_same(const struct node *a, const struct node *b) {
+    for (unsigned at = 0; at < sim.toy.n; at++)
+        for (unsigned k = 0; k < KEYS_MAX * DBS; k++)
+            if (a->named[at][k / DBS][k % DBS] && b->named[at][k / DBS][k % DBS])
+                return true;
+    return false;
+}
+
 static void add_edge(unsigned before, unsigned after) {
     sim.follows[before][after / 64] |= 1ULL << after % 64;
 }
 
-/* node_begin: what was sent from the same home and is in its way takes effect before it. */
+/* node_begin: what was sent from the same home and is in its way takes effect before it; so does all that
+ * its client sent before, if they have a key in common that both name. */
 static void node_begin(unsigned id) {
     struct node *n = &sim.node[id];
     for (unsigned at = 0; at < sim.toy.n; at++)
@@ -127,9 +140,11 @@ static void node_begin(unsigned id) {
     sim.alive++;
     for (unsigned i = 0; i < id; i++) {
         struct node *other = &sim.node[i];
-        if (other->ended == 0 && may_wait(n, other))
+        bool alive = other->ended == 0, own = other->client == n->client;
+        n->ordered |= alive && own;
+        if (alive && (may_wait(n, other) || (own && names_same(n, other))))
             n->met_conflict = other->met_conflict = true;
-        if (other->home == n->home && conflict(n, other))
+        if ((other->home == n->home && conflict(n, other)) || (own && names_same(n, other)))
             add_edge(i, id);
     }
 }
@@ -331,6 +346,7 @@ static void choose_wants(struct sim_tx *t, struct tx_part *p, struct node *n) {
         wants[i] =
             (struct tx_want){.hash = hash_of(k), .db = db, .mode = (uint8_t)(TX_SHARED + below(2))};
         uint8_t *mode = &n->mode[at][k][db];
+        n->named[at][k][db] = true;
         *mode = *mode > wants[i].mode ? *mode : wants[i].mode;
     }
     p->whole = TX_NONE;
@@ -343,12 +359,18 @@ static void choose_wants(struct sim_tx *t, struct tx_part *p, struct node *n) {
             n->mode[at][k / DBS][k % DBS] = p->whole;
 }
 
+/* client_of: each home has two. */
+static uint64_t client_of(unsigned home) {
+    return 1 + home * 2 + below(2);
+}
+
 static ON_SHARD void start_tx(unsigned home) {
     unsigned id = sim.nodes++;
     struct node *n = &sim.node[id];
     struct sim_tx *t = calloc(1, sizeof *t);
     check(t != NULL, "no memory for the test");
     n->home = home;
+    n->client = client_of(home);
     n->tx = t;
     t->node = id;
     t->hops = below(4);
@@ -364,6 +386,8 @@ static ON_SHARD void start_tx(unsigned home) {
                         .part_count = (uint16_t)count,
                         .pins = sim.may_pin && below(3) == 0};
     node_begin(id);
+    t->tx.client = n->client;
+    t->tx.ordered = n->ordered;
     tx_start(&sim.toy.shard[home], &t->tx);
 }
 
@@ -408,8 +432,10 @@ static void step_drop(struct sim_step *s) {
 
 /* step_arrive: at its shard: runs, or becomes a claim. True: it was answered. */
 static ON_SHARD bool step_arrive(struct shard *at, struct sim_step *s) {
-    bool waits = s->step.whole != TX_NONE ? tx_conflicts_whole(&at->tx, s->step.whole)
-                                          : tx_conflicts(&at->tx, &s->want);
+    bool ordered = s->step.ordered;
+    bool waits = s->step.whole != TX_NONE
+                     ? tx_conflicts_whole(&at->tx, s->step.whole)
+                     : tx_conflicts(&at->tx, &s->want, ordered ? s->step.client : 0);
     check(waits || !somebody_runs(s->node, at->id), "(2) a step may run beside a transaction");
     check(!waits || sim.node[s->node].met_conflict, "(4) a step waits for nobody");
     check(!waits || tx_busy(&at->tx), "there is a conflict and no claim");
@@ -452,6 +478,7 @@ static ON_SHARD void send_step(unsigned home) {
                            .node = id};
     s->step.arg = s;
     n->home = home;
+    n->client = client_of(home);
     n->is_step = true;
     n->step = s;
     n->here[at] = true;
@@ -463,8 +490,11 @@ static ON_SHARD void send_step(unsigned home) {
         s->step.wants = &s->want;
         s->step.count = 1;
         n->mode[at][k][0] = s->want.mode;
+        n->named[at][k][0] = true;
     }
     node_begin(id);
+    s->step.client = n->client;
+    s->step.ordered = n->ordered;
     if (at != home)
         toy_post(from, &s->msg);
     else if (step_arrive(from, s))

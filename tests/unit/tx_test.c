@@ -142,7 +142,7 @@ static struct single single(char name, unsigned home, uint64_t hash, enum tx_mod
 static void wait_at(struct single *s, unsigned shard) {
     s->step.wants = &s->want;
     s->step.arg = s;
-    cr_assert(tx_conflicts(at(shard), &s->want));
+    cr_assert(tx_conflicts(at(shard), &s->want, 0));
     enum err e = tx_wait(&toy.shard[shard], &s->step);
     cr_assert_eq(e, OK);
 }
@@ -329,18 +329,18 @@ Test(tx, inv2_single_steps) {
         start(&a);
         move(HOME, A, 1);
         struct tx_want x = {.hash = KEY_X, .mode = (uint8_t)modes[i].b};
-        cr_assert_eq(tx_conflicts(at(A), &x), modes[i].conflict);
+        cr_assert_eq(tx_conflicts(at(A), &x, 0), modes[i].conflict);
         cr_assert_eq(tx_conflicts_whole(at(A), modes[i].b), modes[i].conflict);
         x.db = 1;
-        cr_assert(!tx_conflicts(at(A), &x), "another database");
+        cr_assert(!tx_conflicts(at(A), &x, 0), "another database");
         x = (struct tx_want){.hash = KEY_Y, .mode = TX_EXCLUSIVE};
-        cr_assert(!tx_conflicts(at(A), &x), "another key");
+        cr_assert(!tx_conflicts(at(A), &x, 0), "another key");
         struct unit w = unit('w', OTHER);
         want_all(&w, A, modes[i].a);
         start(&w);
         move(OTHER, A, 1);
         x.mode = (uint8_t)modes[i].b;
-        cr_assert_eq(tx_conflicts(at(A), &x), modes[i].conflict, "everything");
+        cr_assert_eq(tx_conflicts(at(A), &x, 0), modes[i].conflict, "everything");
         end();
         cr_assert(!tx_busy(at(A)));
     }
@@ -598,11 +598,11 @@ Test(tx, inv6_chains_grow_and_shrink) {
         move(HOME, A, 1);
         cr_assert_eq(at(A)->chain_count, refuse == 1 ? 64 : 256);
         struct tx_want w = {.hash = 64 * (MANY - 1), .mode = TX_SHARED};
-        cr_assert(tx_conflicts(at(A), &w));
+        cr_assert(tx_conflicts(at(A), &w, 0));
         w.hash += 64;
-        cr_assert(!tx_conflicts(at(A), &w));
+        cr_assert(!tx_conflicts(at(A), &w, 0));
         w.hash = KEY_X;
-        cr_assert(tx_conflicts(at(A), &w));
+        cr_assert(tx_conflicts(at(A), &w, 0));
         move(A, HOME, 1);
         move(HOME, A, 1); /* b runs */
         cr_assert_eq(a.looks[A], 1, "its turn has come");
@@ -682,6 +682,50 @@ Test(tx, starvation_by_steps) {
     cr_assert_leq(went, 1, "%u of %u steps went before one that came earlier", went, STREAM);
     end();
     cr_assert_eq(strlen(ran[A]), STREAM + 2);
+}
+
+/* --- the order of a client --- */
+
+/* It reads a key in a transaction, then alone; the transaction yields to a write, which both see or neither. The same with a
+ * second transaction in the place of the single step. */
+Test(tx, order_of_a_client) {
+    enum { CLIENT = 7, SOMEBODY = 8 };
+    for (unsigned kind = 0; kind < 2; kind++) {
+        begin();
+        struct unit a = unit('a', HOME), b = unit('b', OTHER), c = unit('c', OTHER);
+        (void)tx_next_id(at(OTHER));
+        want(&a, A, KEY_X, TX_EXCLUSIVE);
+        start(&a);
+        want(&b, A, KEY_X, TX_SHARED);
+        want(&b, B, KEY_X, TX_SHARED);
+        b.tx.client = c.tx.client = CLIENT;
+        start(&b);
+        move(OTHER, A, 1);
+        cr_assert_eq(b.looks[A], 1);
+        struct tx_want x = {.hash = KEY_X, .mode = TX_SHARED};
+        cr_assert(!tx_conflicts(at(A), &x, 0));
+        cr_assert(!tx_conflicts(at(A), &x, SOMEBODY));
+        cr_assert(tx_conflicts(at(A), &x, CLIENT));
+        struct single s = single('s', OTHER, KEY_X, TX_SHARED);
+        s.step.client = CLIENT;
+        s.step.ordered = c.tx.ordered = true;
+        s.step.wants = &s.want;
+        s.step.arg = &s;
+        want(&c, A, KEY_X, TX_SHARED);
+        if (kind == 0) {
+            enum err e = tx_wait(&toy.shard[A], &s.step);
+            cr_assert_eq(e, OK);
+        } else {
+            start(&c);
+            move(OTHER, A, 1);
+        }
+        cr_assert_str_eq(ran[A], "");
+        cr_assert_eq(c.looks[A], 0);
+        move(HOME, A, 1);         /* a asks b to yield, */
+        move(A, OTHER, 2 + kind); /* which has not been granted everywhere */
+        end();
+        cr_assert_str_eq(ran[A], kind == 0 ? "abs" : "abc");
+    }
 }
 
 /* --- reading in place, and for an operator --- */
