@@ -107,7 +107,7 @@ static void pause_gather(struct ctx *c, struct outbuf *const *parts, unsigned n)
     for (unsigned i = 0; i < n; i++) {
         uint64_t under_way;
         memcpy(&under_way, parts[i]->buf, sizeof under_way);
-        c->again |= under_way != 0;
+        c->again |= under_way != 0 && !c->session->in_exec; /* which is under way itself */
     }
     if (!c->again)
         reply_ok(&c->reply);

@@ -260,8 +260,10 @@ static ON_SHARD bool all_gather(struct unit *u, struct op *op) {
         raws[i] = &b->parts[i].raw;
         out->failed |= raws[i]->failed;
     }
+    c.session->in_exec = b->exec;
     if (!out->failed)
         op->cmd->gather(&c, raws, n);
+    c.session->in_exec = false;
     for (unsigned i = 0; i < n; i++)
         raws[i]->len = 0;
     return !c.again || out->failed;
