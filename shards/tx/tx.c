@@ -149,11 +149,12 @@ static void may_go(struct tx_claim *c) {
     list_add_tail(&s->ready, &c->ready);
 }
 
-static ON_SHARD void look(struct tx_claim *c) {
-    const struct tx_ops *ops = c->part->tx->ops;
+static ON_SHARD void look(struct tx_shard *s, struct tx_part *p) {
+    const struct tx_ops *ops = p->tx->ops;
+    struct tx_claim *c = p->claim;
     if (ops->look != NULL)
-        ops->look(c->shard->shard, c->part);
-    if (BREAK_RELEASE) {
+        ops->look(s->shard, p);
+    if (BREAK_RELEASE && c != NULL) {
         claim_unlock(c);
         claim_next(c, may_go);
     }
@@ -187,7 +188,7 @@ static ON_SHARD void step_go(struct tx_claim *c) {
 }
 
 static ON_SHARD void part_go(struct tx_claim *c) {
-    look(c);
+    look(c->shard, c->part);
     c->notice.run = notice_run;
     c->notice.done = notice_done;
     to_home(c, &c->notice, home_of(c));
@@ -213,6 +214,11 @@ static void serve(struct tx_shard *s) {
 
 static ON_SHARD void schedule_at(struct tx_shard *s, struct tx_part *p) {
     struct tx *t = p->tx;
+    if (p->count == 0 && p->whole == TX_NONE) { /* what wants nothing needs no claim */
+        p->granted_at_once = true;
+        look(s, p);
+        return;
+    }
     s->stats.claims++;
     clock_merge(s, t->id >> TX_HOME_BITS);
     struct tx_claim *c = claim_add(s, t->id, p->wants, p->count, p->whole, t->pins);
@@ -232,11 +238,13 @@ static ON_SHARD void schedule_at(struct tx_shard *s, struct tx_part *p) {
     if (s->waiting != 0)
         s->stats.overtook++;
     p->granted_at_once = true;
-    look(c);
+    look(s, p);
 }
 
 static ON_SHARD void release_at(struct tx_part *p) {
     struct tx_claim *c = p->claim;
+    if (c == NULL)
+        return;
     struct tx_shard *s = c->shard;
     p->claim = NULL;
     p->sent = c->sent;

@@ -226,17 +226,21 @@ Test(across, after_does_not_look_into_what_has_moved) {
     expect_named(&s, "set A1 ~9~", DONE);
     int64_t empty[2] = {used(&s, 0), used(&s, 1)};
     expect_named(&s, "set A0 ~3000~", DONE);
+    expect_named(&s, "append A0 x", INT(3001));
     struct ctx *c = begin(&a, &s, "rename A0 B0");
     across_all(&a, c->cmd->across->look);
     across_run(&a);
     across_at(&a, 1, c->cmd->across->after, &a.parts[1]);
     expect_reply(&s, DONE);
-    run(&s, named("append B0 ~60000~"));
-    expect_named(&s, "del B0", INT(1));
+    struct blob *b = entry_object(entry_at(&s, 1, 0));
+    expect_named(&s, "append B0 ~2000~", INT(5001));
+    cr_assert(entry_object(entry_at(&s, 1, 0)) == b, "in place");
     across_at(&a, 0, c->cmd->across->after, &a.parts[0]);
     across_end(&a);
     cr_assert(entry_at(&s, 0, 0) == NULL);
     cr_assert_eq(used(&s, 0), empty[0]);
+    expect_named(&s, "strlen B0", INT(5001));
+    expect_named(&s, "del B0", INT(1));
     cr_assert_eq(used(&s, 1), empty[1]);
     shard_claim();
     const uint64_t *lengths = table_lengths(keyspace_peek_table(s.home->keyspace, 0));
@@ -495,7 +499,8 @@ Test(across, memory_that_fails_changes_nothing, .timeout = 60) {
 
 struct watching {
     const char *line;
-    const char *fires; /* the keys whose watches it fires, of A0 B0 C0 A1; -: none */
+    const char
+        *fires; /* the keys whose watches it fires, of A0 B0 C0 A1 and C2, which is not there */
 };
 
 static unsigned fired(struct server *s, const char *line, const char *key) {
@@ -535,6 +540,10 @@ Test(across, watches_hear_of_what_changed) {
         {"bitop or C0 A0 B0", "C0"},
         {"bitop or C0 A1 A0", "C0"},
         {"bitop or C0 A2 B2", "C0"},
+        {"bitop or C2 A0 B0", "C2"},
+        {"bitop or C2 A2 B2", "-"},
+        {"rename B0 C2", "B0 C2"},
+        {"copy A1 C2", "C2"},
         {"bitop foo C0 A0 B0", "-"},
         {"lcs A0 B0", "-"},
         {"flushdb", "A0 B0 C0 A1"},
@@ -547,7 +556,7 @@ Test(across, watches_hear_of_what_changed) {
         {"dbsize", "-"},
         {"keys *", "-"},
     };
-    static const char *const keys[] = {"A0", "B0", "C0", "A1"};
+    static const char *const keys[] = {"A0", "B0", "C0", "A1", "C2"};
     struct server s;
     start3(&s);
     for (size_t i = 0; i < COUNT_OF(list); i++)
@@ -560,6 +569,25 @@ Test(across, watches_hear_of_what_changed) {
             bool should = strstr(list[i].fires, keys[k]) != NULL;
             cr_assert_eq(fired(&s, list[i].line, keys[k]), should, "%s: %s", list[i].line, keys[k]);
         }
+    server_stop(&s);
+}
+
+Test(across, watches_hear_of_a_swap_that_leaves_their_key_there) {
+    struct server s;
+    start3(&s);
+    expect_named(&s, "set A0 0", DONE);
+    expect_named(&s, "set B0 0", DONE);
+    s.db = 1;
+    expect_named(&s, "set B0 1", DONE);
+    expect_named(&s, "set C0 1", DONE);
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert(fired(&s, "swapdb 1 0", "A0"), "gone, or come");
+        cr_assert(fired(&s, "swapdb 0 1", "B0"), "another one");
+        cr_assert(fired(&s, "swapdb 1 0", "C0"), "come, or gone");
+        cr_assert_not(fired(&s, "swapdb 0 1", "A1"), "in neither");
+        cr_assert_not(fired(&s, "swapdb 2 1", "B0"), "others");
+        run(&s, "swapdb 0 1");
+    }
     server_stop(&s);
 }
 
