@@ -98,6 +98,8 @@ class Bench(run.Bench):
             cpu, idle, begin = server.cpu_ns(), idle_s(), time.monotonic()
             p = load.result()
             cpu, idle, elapsed = server.cpu_ns() - cpu, idle_s() - idle, time.monotonic() - begin
+        if p["ops"] == 0:
+            raise RuntimeError("%s, %s: nothing was answered in %g s; is the machine busy?" % (server.name, shape, self.a.seconds))
         p.update(cpu_us=cpu / 1000 / p["ops"], ops_per_s=p["ops"] / p["seconds"], cores=cpu / 1e9 / elapsed,
                  idle=idle / elapsed / os.cpu_count())
         return p
@@ -197,19 +199,19 @@ def idle_s():
 
 
 def stream_tags(server):
-    """A pair of tags for each connection of the stream, the first on shard 0, the second on shard 1; with all keys
-    that the stream reads."""
+    """Pairs of tags, one for each operation that is under way at one moment: the first on shard 0, the second on
+    shard 1; with all keys that the stream reads."""
     found = ([], [])
     with Conn(("127.0.0.1", server.port)) as c:
         i = 0
-        while min(len(f) for f in found) < STREAM_CONNS:
+        while min(len(f) for f in found) < STREAM_CONNS * STREAM_PIPELINE:
             tag, i = "stream%d" % i, i + 1
             for k in range(5):
                 c.ok("SET", "{%s}:%d" % (tag, k), VALUE)
             shard = int(re.search(rb"shard:(\d+)", c.cmd("DEBUG", "OBJECT", "{%s}:0" % tag)).group(1))
             if shard < 2:
                 found[shard].append(tag)
-    return list(zip(*found))[:STREAM_CONNS]
+    return list(zip(*found))
 
 
 def tx_counts(server):
@@ -265,8 +267,7 @@ def kept(b, server, shape, stream, than):
 
 
 def servers_of(b, group):
-    names = [n for n in [REDIS] + [name_of(n) for n in SHARDS] if any(k[:2] == (group, n) for k in b.results)]
-    return names
+    return [n for n in [REDIS] + [name_of(n) for n in SHARDS] if any(k[:2] == (group, n) for k in b.results)]
 
 
 def line(cells):
@@ -316,9 +317,9 @@ def spread_table(b):
 BESIDE_WHY = """What has to be told apart is waiting and CPU. On two cores that the load shares with the server, any stream takes CPU from
 everybody else, so GET and SET beside a stream are slower than alone even where nothing ever waits; the first column says by how
 much, and the target is not about it. So two streams are compared that ask for the same: %d connections that send, all at the same
-moments, %d times a second, an EXEC of five commands and an MSET of ten keys, on keys of shards 0 and 1. "Apart": every connection
-has ten keys of its own. "Conflicting": all have the same ten, so that in each burst one transaction runs and the others wait for it
-on both shards. GET and SET touch neither. The clock sets the number of transactions, not who is faster: the difference is what
+moments, %d times a second, an EXEC of five commands and an MSET of ten keys, on keys of shards 0 and 1. "Apart": every
+transaction of a burst has keys of its own. "Conflicting": all have the same, so that in each burst one transaction runs and the
+others wait for it on both shards. GET and SET touch neither. The clock sets the number of transactions, not who is faster: the difference is what
 conflicts do to those who have no part in them, which is waiting, and the CPU of sorting out who is first. If they waited, cores
 would be idle, or (P=1 at an equal offered load, where CPU is left) latencies would grow: both are shown. And the servers' own counters:
 "claims waited", the share of claims that were not granted at once, says that transactions did get into each other's way; "steps

@@ -160,10 +160,10 @@ static void key_together(char *out, size_t turn, size_t nth) {
     key_tagged(out, tag * BODY + nth);
 }
 
-/* Of a pair of tags: keys on two shards in turn. */
+/* Of a pair of tags: keys on two shards in turn. With one pair all operations conflict; with two for each connection,
+ * not even those that follow each other on it do. */
 static void key_of_pair(char *out, size_t turn, size_t nth) {
-    size_t pair = turn / (size_t)load.o.pipeline;
-    (void)snprintf(out, KEY_BYTES_MAX, "{%s}:%zu", load.tags[pair][nth % 2], nth / 2);
+    (void)snprintf(out, KEY_BYTES_MAX, "{%s}:%zu", load.tags[turn % load.pairs][nth % 2], nth / 2);
 }
 
 static void make_get(struct text *out, struct text *reply, const char *key) {
@@ -231,7 +231,7 @@ static void make_mix(struct text *out, struct text *reply, size_t turn, key_fn *
     (turn % 2 == 0 ? make_get : make_set)(out, reply, name);
 }
 
-/* The stream: EXEC and MSET in turn, of the keys of one pair. */
+/* The stream: EXEC and MSET in turn. */
 static void make_stream(struct text *out, struct text *reply, size_t turn, key_fn *key) {
     (turn % 2 == 0 ? make_exec : make_mset)(out, reply, turn, key);
 }
@@ -255,7 +255,7 @@ static const struct shape {
 
 static void prepare(const struct shape *shape) {
     size_t pipeline = (size_t)load.o.pipeline;
-    load.request_count = shape->key == key_of_pair ? load.pairs : POOL_OPS / pipeline;
+    load.request_count = shape->key == key_of_pair ? (size_t)load.o.conns : POOL_OPS / pipeline;
     load.requests = calloc(load.request_count, sizeof *load.requests);
     if (load.requests == NULL)
         die("no memory");
@@ -377,7 +377,7 @@ static void start_conns(int poll) {
     size_t conns = (size_t)load.o.conns, all = load.request_count;
     for (size_t i = 0; i < conns; i++) {
         struct conn *c = &load.conns[i];
-        *c = load.pairs > 0 ? (struct conn){.first = i % all, .count = 1}
+        *c = load.pairs > 0 ? (struct conn){.first = i, .count = 1}
                             : (struct conn){.next = i * all / conns, .count = all};
         c->fd = connect_to(load.o.port);
         watch(poll, c->fd, c);

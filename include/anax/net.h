@@ -3,13 +3,16 @@
  * Why         A connection lives on one shard; its commands run where their keys are. What was received is
  *             parsed once into a batch of commands; those whose keys are here run at once, the others go by
  *             one message per shard, and replies leave in order as soon as the first ones are ready.
+ *             A command for several shards, and the body of MULTI, is a transaction (shards/tx.h). What
+ *             follows a WATCH, or an EXEC that changes its connection, is parsed when that is done.
  * Threads     net_hooks run on the owner, except turn_end, which also runs while the shard is lent. What
  *             needs the owner's loop then waits in a list for the owner.
  * Limits      NET_BATCH_COMMANDS per batch, NET_BATCHES_MAX unanswered batches per connection: then its
- *             receiving pauses. maxclients, client-query-buffer-limit, client-output-buffer-limit.
+ *             receiving pauses. MULTI keeps as many commands as memory has room for. maxclients, client-query-buffer-limit, client-output-buffer-limit.
  * Invariants  (1) replies leave in the order of the commands. (2) commands of a connection on one key take
  *             effect in that order. (3) a connection's memory goes when the last message that points
- *             into it has come back. (4) a protocol error costs its connection only.
+ *             into it has come back. (4) a protocol error costs its connection only. (5) a connection holds no lock
+ *             while its client, or its socket, is waited for.
  */
 #ifndef ANAX_NET_H
 #define ANAX_NET_H

@@ -34,8 +34,7 @@ bool str_entry_set_int(struct ctx *c, uint32_t key, int64_t v, int64_t expire_ms
  * long, zeros where it was shorter, and returns its bytes to be written; e is no longer good. */
 char *str_entry_edit(struct ctx *c, uint32_t key, struct entry *e, size_t len) ON_SHARD;
 
-/* What a value was, kept while it is replaced: SET with GET replies it, a failed MSET restores it.
- */
+/* What a value was, kept while it is replaced: SET with GET replies it. */
 struct str_held {
     struct blob *blob; /* pinned */
     int64_t integer;
