@@ -392,6 +392,7 @@ void part_ref_sent(struct part *p) {
     }
     p->msg.run = unpin_run;
     p->msg.done = unpin_done;
+    p->msg.to = p->shard;
     shard_post(home, &p->msg);
 }
 

@@ -32,7 +32,7 @@ def draw(rng, tag):
         return rng.choice([["FLUSHALL"], ["FLUSHDB"], ["SWAPDB", "0", "1"], ["SELECT", db], ["SELECT", db],
                            ["DBSIZE"], ["SELECT", "99"], ["SWAPDB", db, db]])
     return rng.choice([
-        ["SET", k, n], ["SET", k, n, "NX"], ["SET", k, n, "XX", "GET"], ["SET", k, "text"], ["SET", k, n, "PXAT", "1"],
+        ["SET", k, n], ["SET", k, n, "NX"], ["SET", k, n, "XX", "GET"], ["SET", k, "text"],
         ["GET", k], ["GETDEL", k], ["GETSET", k, n], ["GETEX", k], ["GETEX", k, "PERSIST"], ["GETEX", k, "EX", "1000"],
         ["SETNX", k, n], ["INCR", k], ["INCRBYFLOAT", k, "0"], ["APPEND", k, ""], ["APPEND", k, "x"],
         ["SETRANGE", k, "0", ""], ["SETRANGE", k, n, "y"], ["SETBIT", k, n, "0"], ["SETBIT", k, n, "1"],
