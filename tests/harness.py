@@ -441,8 +441,8 @@ class Server:
                 raise AssertionError("does not end on SIGTERM:\n" + self.log())
         code = self.process.returncode
         self.log_file.close()
-        if died or code != 0:
-            text = self.log()
+        text = self.log()
+        if died or code != 0 or "bytes of memory were lost" in text:
             os.unlink(self.log_file.name)
             raise AssertionError("%s: exit code %s\n%s" % (" ".join(self.args), code, text[-8000:]))
         os.unlink(self.log_file.name)

@@ -359,7 +359,10 @@ def markdown(b):
            "%d B values." % (a.date, a.seconds, a.rounds, a.keys, len(VALUE)),
            "Machine: %s, %d cores, Linux %s. redis-server and 1 shard on core %s, several shards on cores %s, the load on core %s." % (
                run.cpu_model(), os.cpu_count(), platform.release(), a.server_core, a.all_cores, a.load_cores),
-           "CPU is the server's, user and system.", "", "## Targets", ""]
+           "CPU is the server's, user and system.", "", "## Targets", "",
+           "Those of CPU are judged at P=1, one operation a write and 50 connections, where the kernel's part is most of what both "
+           "sides cost.", "The tables below have P=16 too, where it is not, and where several transactions of one connection are under "
+           "way at once: no target, but a stricter look.", ""]
     out += head("what", "measured", "bound", "")
     for what, measured, bound, least in targets(b):
         good = measured >= bound if least else measured <= bound

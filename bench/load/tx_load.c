@@ -67,7 +67,7 @@ struct conn {
 struct options {
     long port, conns, pipeline, keys, rate, seed;
     double seconds, warmup;
-    const char *shape, *tags;
+    char *shape, *tags;
 };
 
 static struct {
@@ -103,8 +103,8 @@ __attribute__((noreturn, format(printf, 1, 2))) static void die(const char *form
 /* --- what is sent, and what must come back --- */
 
 static void put(struct text *t, const void *bytes, size_t len) {
-    if (t->len + len > t->room) {
-        t->room = (t->len + len) * 2;
+    if (t->at == NULL || t->len + len > t->room) {
+        t->room = (t->len + len) * 2 + VALUE_BYTES;
         t->at = realloc(t->at, t->room);
         if (t->at == NULL)
             die("no memory");
@@ -494,7 +494,7 @@ static void parse(int argc, char **argv, struct options *o) {
         const char *name;
         long *number;
         double *seconds;
-        const char **word;
+        char **word;
     } known[] = {{"--port", &o->port, NULL, NULL},         {"--conns", &o->conns, NULL, NULL},
                  {"--pipeline", &o->pipeline, NULL, NULL}, {"--keys", &o->keys, NULL, NULL},
                  {"--rate", &o->rate, NULL, NULL},         {"--seed", &o->seed, NULL, NULL},
@@ -519,12 +519,12 @@ static void parse(int argc, char **argv, struct options *o) {
 }
 
 /* split_tags: pairs of them; where they lie is for whoever names them. */
-static void split_tags(const char *list) {
-    char *words = strdup(list == NULL ? "" : list), *rest = NULL;
-    if (words == NULL)
-        die("no memory");
+static void split_tags(char *list) {
+    char *rest = NULL;
     size_t n = 0;
-    for (char *w = strtok_r(words, ",", &rest); w != NULL; w = strtok_r(NULL, ",", &rest), n++) {
+    if (list == NULL)
+        usage();
+    for (char *w = strtok_r(list, ",", &rest); w != NULL; w = strtok_r(NULL, ",", &rest), n++) {
         if (n == (size_t)2 * PAIRS_MAX)
             usage();
         load.tags[n / 2][n % 2] = w;

@@ -3,7 +3,6 @@
 #define ADMIN_IMPL_H
 
 #include "anax/admin.h"
-#include "shards/tx.h"
 #include <stdint.h>
 
 /* When the process began, and a random name for this run of it: 40 hex digits. */
@@ -17,8 +16,5 @@ void config_cmds_register(void);
 void slowlog_register(void);
 void latency_register(void);
 void debug_register(void);
-
-/* debug_claims: how many transactions and steps hold or want something of a shard. O(n). */
-uint64_t debug_claims(const struct tx_shard *tx) ON_SHARD;
 
 #endif

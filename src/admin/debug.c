@@ -267,27 +267,10 @@ static void print_count(struct reply *r, const char *name, uint64_t n) {
     reply_int(r, (int64_t)n);
 }
 
-/* wants_nothing: of a transaction that only asks all shards, as this command does; nobody waits for it. */
-static bool wants_nothing(const struct tx_info *i) {
-    return i->whole == TX_NONE && i->shared + i->exclusive == 0;
-}
-
-static void count_claim(void *arg, const struct tx_info *i) {
-    *(uint64_t *)arg += !wants_nothing(i);
-}
-
-uint64_t debug_claims(const struct tx_shard *tx) {
-    uint64_t n = 0;
-    tx_each(tx, count_claim, &n);
-    return n;
-}
-
 static void print_claim(void *arg, const struct tx_info *i) {
     static const char *const modes[] = {
         [TX_NONE] = "none", [TX_SHARED] = "shared", [TX_EXCLUSIVE] = "exclusive"};
     struct reply *r = arg;
-    if (wants_nothing(i))
-        return;
     reply_map(r, 7);
     reply_bulk_cstr(r, "id");
     print_id(r, i->time, i->home);
@@ -303,7 +286,7 @@ static void print_claim(void *arg, const struct tx_info *i) {
     print_id(r, i->waits_for >> TX_HOME_BITS, i->waits_for & ((1U << TX_HOME_BITS) - 1));
 }
 
-/* tx_each_run: wants nothing itself, so that it answers whoever waits for whom. */
+/* tx_each_run: the question has no claim itself, so that it is answered whoever waits for whom. */
 static ON_SHARD void tx_each_run(struct ctx *c) {
     const struct tx_shard *tx = &c->shard->tx;
     const struct tx_stats *s = &tx->stats;
@@ -311,7 +294,7 @@ static ON_SHARD void tx_each_run(struct ctx *c) {
     reply_map(r, 11);
     print_count(r, "shard", c->shard->id);
     reply_bulk_cstr(r, "claims");
-    reply_array(r, debug_claims(tx));
+    reply_array(r, tx->claims);
     tx_each(tx, print_claim, r);
     print_count(r, "waiting", tx->waiting);
     print_count(r, "from-here", tx->at_home);

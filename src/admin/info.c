@@ -107,7 +107,7 @@ static ON_SHARD void info_each(struct ctx *c) {
     const struct tx_shard *tx = &c->shard->tx;
     struct part_head head = {.stats = c->shard->stats,
                              .tx = tx->stats,
-                             .claims = has(set, INFO_SHARDS) ? debug_claims(tx) : 0,
+                             .claims = tx->claims,
                              .claims_waiting = tx->waiting,
                              .errors = seen->error_codes};
     for (unsigned db = 0; db < keyspace_databases(c->keyspace); db++) {

@@ -258,8 +258,8 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
         }
         if (unlikely(is_error(out, from)) && op->kind != OP_QUEUED)
             note_error(at, op->kind == OP_UNKNOWN ? NULL : op->cmd, rejected, out, from);
-        if (unlikely(b->exec) && how->session != NULL)
-            op->muted = how->session->reply_off;
+        if (unlikely(b->exec && b->holds_input) && how->session != NULL)
+            op->muted = how->session->reply_off; /* it may be CLIENT REPLY, or come after it */
         op->reply_end = out->len;
         op->refs_end = out->ref_count;
     }

@@ -17,6 +17,7 @@ struct unit {
     uint8_t stage; /* the last that was begun */
     bool early;    /* the first stage of the only command runs with the grants */
     bool replied;  /* by decide */
+    bool dropping; /* no memory: what look kept goes, and nothing else is done */
     uint64_t ns;   /* what the command took so far */
     size_t reply_from;
     struct tx_part parts[];
@@ -140,7 +141,8 @@ static void op_begin(struct unit *u, struct op *op) {
     u->replied = false;
     u->reply_from = home_part(u)->out.len;
     op->shard = b->net->shard->id;
-    op->muted = b->exec ? b->conn->session.reply_off : b->quiet;
+    if (b->exec && b->holds_input)
+        op->muted = b->conn->session.reply_off;
     if (monitor_any(b->net))
         monitor_show(b->net, b->conn, op, op->db);
 }
@@ -295,7 +297,8 @@ static ON_SHARD bool round_go(struct unit *u) {
     }
     for (u->to = u->at; u->to < b->op_count; u->to++) {
         struct op *op = &b->ops[u->to];
-        op->muted = b->conn->session.reply_off;
+        if (b->holds_input)
+            op->muted = b->conn->session.reply_off;
         if (op->kind == OP_ACROSS || op->kind == OP_ALL)
             break;
         if (op->kind == OP_RUN && op->cmd->flags & CMD_HOME) {
@@ -350,19 +353,42 @@ static void unit_next(struct shard *home, struct tx *t) {
         return;
     }
     take_home(u);
+    if (u->dropping) {
+        if (u->stage != STAGE_AFTER)
+            hop_all(u, STAGE_AFTER, false);
+        else
+            tx_end(home, t);
+        return;
+    }
     if (!(b->exec && changed(u)) && !go(u))
         return;
     batch_unit_done(b); /* the client has its reply before the locks are gone */
     tx_end(home, t);
 }
 
+/* drop_kept: starts once more, without wants, which takes no memory. False: there is nothing to drop. */
+static ON_SHARD bool drop_kept(struct unit *u) {
+    struct op *op = &u->batch->ops[0];
+    if (u->dropping || u->batch->exec || op->kind != OP_ACROSS || op->cmd->across->after == NULL ||
+        !anything_kept(op))
+        return false;
+    op->slots->go = u->early = false;
+    u->dropping = true;
+    for (unsigned i = 0; i < u->tx.part_count; i++)
+        u->parts[i].count = u->parts[i].whole = 0;
+    tx_start(u->batch->net->shard, &u->tx);
+    return true;
+}
+
 static void unit_ended(struct shard *home, struct tx *t) {
     shard_claim();
     struct unit *u = unit_of(t);
     struct batch *b = u->batch;
-    bool failed = t->failed;
+    bool failed = t->failed || u->dropping;
     if (failed)
         take_home(u);
+    if (failed && drop_kept(u))
+        return;
     mem_free(&home->mem, u, u->bytes);
     batch_unit_ended(b);
     if (failed) {

@@ -138,7 +138,9 @@ static int run(enum config_supervised by) {
     if (config.pidfile[0] != '\0')
         process_write_pidfile(config.pidfile);
     bool served = serve(all, by);
-    shards_destroy(all);
+    int64_t lost = shards_destroy(all);
+    if (lost != 0)
+        LOGW("%ld bytes of memory were lost, or charged to the wrong shard", (long)lost);
     net_close_listeners(&shared);
     if (config.unixsocket[0] != '\0')
         (void)unlink(config.unixsocket);

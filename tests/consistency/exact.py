@@ -13,10 +13,14 @@ Cost       Exponential in how many are open at once, linear in how many there ar
 """
 
 import collections
+import heapq
 
 from history import NEVER, READ_ONLY_OPS, TO_KEY, Tx, split_key
 
 BUDGET = 1_000_000  # places
+# That one whose fate is unknown took effect is a guess. A wrong order is mostly found out before this many more
+# starts and ends, so that far back other orders are tried first; else every mistake would make it try all guesses.
+GUESS = 60
 
 
 class Undecided(Exception):
@@ -279,6 +283,7 @@ class Search:
         self.space = Space(txs)
         self.steps = [Step(self.space, tx) for tx in txs]
         self.events = []  # (step, is it its end, who is open then), in the order of time
+        self.heap, self.pushed = [], 0  # where to go on
         self._order()
         by_index = {step.tx.index: step for step in self.steps}
         for a, b in before:
@@ -310,11 +315,12 @@ class Search:
 
     def run(self, budget):
         """None, or where the search came to its end: (index of the event, states in which it did)."""
-        stack = [(0, 0, self.space.empty)]
         been = set()
         furthest, stuck = -1, []
-        while stack:
-            at, done, state = self._advance(*stack.pop())
+        self._push(0, 0, self.space.empty, 0)
+        while self.heap:
+            _, _, at, done, state, guesses = heapq.heappop(self.heap)
+            at, done, state = self._advance(at, done, state)
             if at == len(self.events):
                 return None
             if (at, done, state) in been:
@@ -327,7 +333,7 @@ class Search:
                 furthest, stuck = at, []
             if at == furthest:
                 stuck.append((done, state))
-            self._branch(stack, at, done, state)
+            self._branch(at, done, state, guesses)
         return furthest, stuck
 
     def _advance(self, at, done, state):
@@ -348,15 +354,20 @@ class Search:
         """Those that had to go first have gone."""
         return all(s.ends_at < at or s.starts_at <= at and done & s.slot for s in step.first)
 
-    def _branch(self, stack, at, done, state):
+    def _push(self, at, done, state, guesses):
+        """The furthest is looked at first, the last of these before the others; but see GUESS."""
+        self.pushed += 1
+        heapq.heappush(self.heap, (guesses * GUESS - at, -self.pushed, at, done, state, guesses))
+
+    def _branch(self, at, done, state, guesses):
         step, _, opened = self.events[at]
         waiting = [s for s in opened if not done & s.slot]
         for s in reversed(waiting):  # the last pushed is tried first: the one that must
             if s is not step:
-                self._try(stack, at, done, state, s, waiting)
-        self._try(stack, at, done, state, step, waiting)
+                self._try(at, done, state, guesses, s, waiting)
+        self._try(at, done, state, guesses, step, waiting)
 
-    def _try(self, stack, at, done, state, step, waiting):
+    def _try(self, at, done, state, guesses, step, waiting):
         if not self._may(step, at, done):
             return
         after = step.apply(state)
@@ -366,7 +377,7 @@ class Search:
         for s in waiting:
             if s.reads_only and not done & s.slot and self._may(s, at, done) and s.apply(after) is not None:
                 done |= s.slot
-        stack.append((at, done, after))
+        self._push(at, done, after, guesses + (step.tx.end == NEVER))
 
 
 def parts(txs):

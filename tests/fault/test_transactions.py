@@ -176,14 +176,14 @@ def test_debug_tx_tells_who_waits(anax):
         body = exec_of([["INCR", keys[0][0]], ["INCR", keys[1][0]]])
         for _ in range(40):
             for x in conns:
-                x.send(body)
+                x.send(body * 10)
             for shard in debug_tx(c):
                 for claim in shard["claims"]:
                     fields = dict(zip(claim[::2], claim[1::2]))
                     states.add(fields[b"state"])
                     assert (fields[b"state"] == b"waiting") == (fields[b"waits-for"] is not None), fields
             for x in conns:
-                for _ in range(4):
+                for _ in range(40):
                     x.read()
         for x in conns:
             x.close()

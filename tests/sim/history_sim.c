@@ -164,7 +164,8 @@ static void client_connect(struct client *c, unsigned db) {
     c->end = sim_world_connect(&w);
     c->id = next_client++;
     c->db = db;
-    c->depth = 1 + below(DEPTH_MAX);
+    c->depth =
+        1 + below(search ? DEPTH_MAX / 2 : DEPTH_MAX); /* the search has to try all that is open */
     c->waiting_count = 0;
     c->in_len = 0;
     c->greeted = false;

@@ -69,6 +69,12 @@ static void expect_int(struct client *c, long v) {
     expect_text(c, text);
 }
 
+static void expect_head(struct client *c, unsigned n) {
+    char text[32];
+    (void)snprintf(text, sizeof text, "*%u\r\n", n);
+    expect_text(c, text);
+}
+
 static void expect_bulk(struct client *c, const struct value_model *v) {
     char head[32];
     if (!v->there) {
@@ -305,11 +311,89 @@ static void send_all(struct client *c) {
     expect_int(c, (long)keys);
 }
 
+/* send_multi: MULTI with a few of the commands above, whose replies come with EXEC. */
+static void send_multi(struct client *c) {
+    unsigned n = 1 + (unsigned)below(4);
+    begin(1);
+    word("MULTI");
+    expect_text(c, "+OK\r\n");
+    for (unsigned i = 0; i < n; i++)
+        expect_text(c, "+QUEUED\r\n");
+    expect_head(c, n);
+    for (unsigned i = 0; i < n; i++) {
+        unsigned k = (unsigned)below(KEYS);
+        static void (*const send[])(struct client * c, unsigned k) = {send_set, send_delete,
+                                                                      send_look, send_range};
+        send[below(COUNT_OF(send))](c, k);
+    }
+    begin(1);
+    word("EXEC");
+}
+
+static void send_many_set(struct client *c, unsigned from, unsigned n) {
+    begin(1 + 2 * n);
+    word("MSET");
+    for (unsigned i = 0; i < n; i++) {
+        struct value_model *v = &c->keys[(from + i) % KEYS];
+        key_arg(c, (from + i) % KEYS);
+        v->there = true;
+        v->len = below(60);
+        memset(v->bytes, 'm', v->len);
+        arg(v->bytes, v->len);
+    }
+    expect_text(c, "+OK\r\n");
+}
+
+static void send_rename(struct client *c, unsigned from, unsigned to) {
+    struct value_model *a = &c->keys[from], *b = &c->keys[to];
+    begin(3);
+    word("RENAME");
+    key_arg(c, from);
+    key_arg(c, to);
+    expect_text(c, a->there ? "+OK\r\n" : "-ERR no such key\r\n");
+    if (!a->there || from == to)
+        return;
+    *b = *a;
+    a->there = false;
+    a->len = 0;
+}
+
+/* send_across: keys of several shards in one command. */
+static void send_across(struct client *c) {
+    unsigned from = (unsigned)below(KEYS), n = 2 + (unsigned)below(4), there = 0;
+    unsigned kind = (unsigned)below(4);
+    if (kind == 0) {
+        send_many_set(c, from, n);
+        return;
+    }
+    if (kind == 1) {
+        send_rename(c, from, (from + n) % KEYS);
+        return;
+    }
+    begin(1 + n);
+    word(kind == 2 ? "MGET" : "DEL");
+    if (kind == 2)
+        expect_head(c, n);
+    for (unsigned i = 0; i < n; i++) {
+        struct value_model *v = &c->keys[(from + i) % KEYS];
+        key_arg(c, (from + i) % KEYS);
+        if (kind == 2) {
+            expect_bulk(c, v);
+            continue;
+        }
+        there += v->there;
+        v->there = false;
+        v->len = 0;
+    }
+    if (kind == 3)
+        expect_int(c, there);
+}
+
 static void send_some(struct client *c) {
     unsigned count = below(10) == 0 ? 150 : 1 + (unsigned)below(8);
     for (unsigned i = 0; i < count && request_len < sizeof request / 4; i++) {
         unsigned k = (unsigned)below(KEYS);
-        switch (below(clients == 1 && !resets ? 9 : 8)) {
+        switch (below(clients == 1 && !resets ? 11 : 10)) {
         case 0:
         case 1:
             send_set(c, k);
@@ -330,6 +414,12 @@ static void send_some(struct client *c) {
                 send_local(c);
             break;
         case 8:
+            send_across(c);
+            break;
+        case 9:
+            send_multi(c);
+            break;
+        case 10:
             send_all(c);
             break;
         default:
