@@ -84,7 +84,7 @@ static void part_reset(struct part *p) {
     p->out.ref_count = p->refs_taken = 0;
     p->out.ref_bytes = 0;
     p->used = p->slow = p->aborted = false;
-    if (unlikely(p->raw.buf != NULL))
+    if (unlikely(p->raw.buf != NULL || p->raw.failed))
         outbuf_deinit(&p->raw);
     if (p->out.cap > NET_OUT_KEEP_BYTES || p->out.failed) {
         p->out.mem = m;
@@ -632,7 +632,7 @@ void batch_dispatch(struct batch *b) {
     b->ordered = c->first != NULL;
     b->net->stats.commands += b->op_count;
     c->commands += b->op_count;
-    if (likely(b->op_count != 0))
+    if (likely(!b->exec))
         c->last_cmd = b->ops[b->op_count - 1].cmd;
     bool direct = !b->as_unit && !b->exec && !b->quiet && c->first == NULL;
     if (likely(direct && !tx_busy(&here->tx) && all_here(b, shards, here->id))) {

@@ -95,6 +95,13 @@ static void add_text(struct outbuf *out, const char *field, const char *text) {
         outbuf_add(out, text, strlen(text));
 }
 
+/* queued: the commands of MULTI; -1: there is none. */
+static long queued(const struct conn *c) {
+    if (c->session.in_exec)
+        return c->exec_count;
+    return c->body == NULL ? -1 : (long)c->body->op_count;
+}
+
 /* client_describe: the line of Redis 8, and `capa` of Valkey. What does not exist here yet has the value of
  * a connection that does not use it. */
 void client_describe(const struct conn *c, struct outbuf *out) {
@@ -112,7 +119,7 @@ void client_describe(const struct conn *c, struct outbuf *out) {
     add_text(out, "name", s->name);
     outbuf_printf(out, " age=%ld idle=%ld flags=%s db=%u sub=0 psub=0 ssub=0 multi=%ld watch=%u",
                   (long)client_age_s(c), (long)client_idle_s(c), flags, s->db,
-                  c->body == NULL ? -1L : (long)c->body->op_count, c->watch_count);
+                  queued(c), c->watch_count);
     outbuf_printf(out, " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%zu rbp=%zu",
                   in.waiting, in.unused, in.args, exec_bytes(c), c->out.held, c->out.held);
     outbuf_printf(out, " obl=%zu oll=%u omem=%zu tot-mem=%zu", c->out.len - c->out_sent,

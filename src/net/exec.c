@@ -128,7 +128,7 @@ static ON_SHARD void resolve(struct conn *c, struct batch *b) {
         op->db = db;
         op->shard = c->net->shard->id;
         op->muted = c->session.reply_off;
-        b->holds_input |= (op->cmd->flags & CMD_HOME) != 0;
+        b->holds_input |= (op->cmd->flags & (CMD_HOME | CMD_FANOUT)) != 0;
         resolve_db(c, op, &db);
         if (op->cmd->check == NULL || !input_refused(c, b, op))
             input_route(c, op);
@@ -188,6 +188,9 @@ struct batch *exec_body(struct conn *c, struct span word) {
     move_watched(c, &b->watched);
     resolve(c, b);
     b->as_unit |= !one_shard(b);
+    c->last_cmd = exec_row;
+    c->session.in_exec = b->holds_input; /* else nobody can ask before it is done */
+    c->exec_count = b->op_count;
     return b;
 }
 
@@ -196,7 +199,10 @@ void exec_note(struct batch *b) {
     struct op op = {.cmd = exec_row, .argv = &word, .argc = 1};
     if (monitor_any(b->net))
         monitor_show(b->net, b->conn, &op, b->conn->session.db);
+    b->conn->session.in_exec = false;
     b->net->stats.commands++;
+    if (b->aborted || b->refused)
+        b->net->stats.commands -= b->op_count;
     observe_calls(b->net->shard, exec_row, 1, clock_fine_ns() - b->exec_from_ns);
 }
 

@@ -279,6 +279,7 @@ static ON_SHARD bool held(struct source *s, const struct resp_parser *p, const c
     bool writes = exec_is(&op) && exec_writes(c);
     if (op.kind != OP_RUN || !pause_holds(c, op.cmd, writes))
         return false;
+    c->last_cmd = op.cmd;
     pause_hold(c);
     return true;
 }

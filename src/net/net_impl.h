@@ -198,7 +198,7 @@ struct conn {
     struct partial *partial;
     struct batch *body;  /* MULTI's, or NULL */
     struct list watched; /* WATCH */
-    uint32_t watch_count;
+    uint32_t watch_count, exec_count; /* exec_count: commands of the body, in_exec */
     struct batch *first, *last;
     uint32_t batches;
     struct outbuf out;

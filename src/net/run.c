@@ -231,8 +231,6 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
     for (unsigned n = 0; n < LOOK_AHEAD && ahead != OP_END; n++, ahead = b->ops[ahead].next)
         prefetch_entry(at, &b->ops[ahead]);
     in->running = &c;
-    if (how->session != NULL)
-        how->session->in_exec = b->exec;
     for (; i < how->to; i = b->ops[i].next) {
         if (ahead != OP_END) {
             prefetch_entry(at, &b->ops[ahead]);
@@ -265,8 +263,6 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
     }
     timed_end(&timed, b, p, at);
     in->running = NULL;
-    if (how->session != NULL)
-        how->session->in_exec = false;
     p->at = i;
     return i >= how->to || i == OP_END;
 }

@@ -60,7 +60,7 @@ static void look(struct batch *b, const struct limits *limits, const struct outb
         if (op->kind > OP_ALL)
             continue;
         size_t request = request_bytes(op);
-        if (op->slow_us != 0)
+        if (op->slow_us != 0 && !(op->cmd->flags & CMD_SKIP_SLOWLOG))
             note(b, op, SLOW_TIME, op->slow_us - 1);
         if (request >= limits->request)
             note(b, op, SLOW_REQUEST, (int64_t)request);

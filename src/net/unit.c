@@ -262,10 +262,8 @@ static ON_SHARD bool all_gather(struct unit *u, struct op *op) {
         raws[i] = &b->parts[i].raw;
         out->failed |= raws[i]->failed;
     }
-    c.session->in_exec = b->exec;
     if (!out->failed)
         op->cmd->gather(&c, raws, n);
-    c.session->in_exec = false;
     for (unsigned i = 0; i < n; i++)
         raws[i]->len = 0;
     return !c.again || out->failed;
@@ -290,7 +288,8 @@ static ON_SHARD bool all_go(struct unit *u, struct op *op) {
 static ON_SHARD bool round_go(struct unit *u) {
     struct batch *b = u->batch;
     if (u->stage != STAGE_BEGIN) {
-        b->proto = b->conn->session.proto; /* HELLO may have changed it */
+        if (b->holds_input)
+            b->proto = b->conn->session.proto; /* HELLO may have changed it */
         u->at = u->to;
         u->stage = STAGE_BEGIN;
         return true;

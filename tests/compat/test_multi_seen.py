@@ -143,7 +143,6 @@ MONITORED = """
     a WATCH k1
     a EXEC
     a MULTI
-    a EXEC x
     a EXEC
     a MULTI
     a INCR k3

@@ -274,8 +274,9 @@ class Step:
 
 
 def shares(a, b):
+    """Have they a key in common that both name? Order is promised for a key, so not against what asks for all."""
     a, b = a.keys(), b.keys()
-    return a is None or b is None or not a.isdisjoint(b)
+    return a is not None and b is not None and not a.isdisjoint(b)
 
 
 class Search:
@@ -308,7 +309,7 @@ class Search:
                 slots += 1
             step.slot = free.pop()
             step.first = [s for s in opened  # pipelined behind them
-                          if s.tx.client == step.tx.client and s.tx.end != NEVER and shares(s.tx, step.tx)]
+                          if s.tx.client == step.tx.client and s.tx.index < step.tx.index and s.tx.end != NEVER and shares(s.tx, step.tx)]
             opened.append(step)
             step.starts_at = len(self.events)
             self.events.append((step, False, None))
@@ -417,27 +418,49 @@ def seen(op):
     return value if f == "r" else [value] if f in ("rr", "getdel") else [value[1]] if f == "getset" else []
 
 
+def append_only(txs):
+    """Lists from which nothing is ever taken."""
+    grown, changed, emptied = set(), set(), set()
+    for tx in txs:
+        for f, key, value in tx.ops:
+            if f == "flushall":
+                return set()
+            if f in ("swapdb", "flushdb"):
+                emptied.update((key, value))
+            elif f in ("append", "r"):
+                grown.add(key)
+            else:
+                changed |= Tx(0, 0, None, "info", [(f, key, value)]).named()
+    return {key for key in grown - changed if split_key(key)[0] not in emptied}
+
+
 def settle(txs):
-    """Those whose fate is unknown cost the most, because they are open for ever. One that wrote what is written only
-    once took effect before the first who saw that had ended. Returns (all, without those that
-    only wrote what nobody saw)."""
-    count, first_seen = collections.Counter(), {}
+    """Those whose fate is unknown cost the most, because they are open for ever. But one that wrote what is written only
+    once took effect before the first who saw that had ended; and after the last began who saw a list, which
+    nothing is ever taken from, without it. Returns copies that begin and end then."""
+    count, first_seen, lists = collections.Counter(), {}, collections.defaultdict(list)
+    only = append_only(txs)
     for tx in txs:
         for op in tx.ops:
             count.update(written(op))
             if tx.type == "ok":
                 for v in seen(op):
                     first_seen[v] = min(first_seen.get(v, NEVER), tx.end)
-    everything, likely = [], []
+                if op[0] == "r" and op[1] in only:
+                    lists[op[1]].append((tx.start, op[2]))
+    out = []
     for tx in txs:
         if tx.type == "info":
-            values = [v for op in tx.ops for v in written(op) if count[v] == 1]
-            tx = Tx(tx.client, tx.start, None, "info", tx.ops, tx.index)
-            tx.end = max(tx.start, min((first_seen.get(v, NEVER) for v in values), default=NEVER))
-        everything.append(tx)
-        if tx.end != NEVER or not all(written(op) or op[0] in READ_ONLY_OPS for op in tx.ops):
-            likely.append(tx)
-    return everything, likely
+            start, end = tx.start, NEVER
+            for op in tx.ops:
+                for v in written(op):
+                    end = min(end, first_seen.get(v, NEVER) if count[v] == 1 else NEVER)
+                if op[0] == "append":
+                    start = max([start] + [at for at, values in lists[op[1]] if op[2] not in values])
+            tx = Tx(tx.client, start, None, "info", tx.ops, tx.index)
+            tx.end = max(start, end)
+        out.append(tx)
+    return out
 
 
 def check(txs, budget=BUDGET, before=()):
@@ -445,12 +468,8 @@ def check(txs, budget=BUDGET, before=()):
     before: (a, b) of indexes, when it is known that a took effect before b, which saves the search much."""
     out = []
     for group in parts([tx for tx in txs if tx.type != "fail"]):
-        everything, likely = settle(group)
-        search = Search(likely, before)
+        search = Search(settle(group), before)
         stop = search.run(budget)
-        if stop is not None and len(likely) < len(everything):
-            search = Search(everything, before)
-            stop = search.run(budget)
         if stop is not None:
             out.append(explain(search, *stop))
     return out

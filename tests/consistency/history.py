@@ -36,10 +36,14 @@ class Tx:
 
     def keys(self):
         """Every key that it names; None: all keys."""
+        return None if any(op[0] in WHOLE_OPS for op in self.ops) else self.named()
+
+    def named(self):
+        """The keys that are named, whatever else it touches."""
         out = set()
         for f, key, value in self.ops:
             if f in WHOLE_OPS:
-                return None
+                continue
             out.update(key if isinstance(key, list) else [key])
             if f in TO_KEY:
                 out.add(value[0])

@@ -15,7 +15,7 @@ import selectors
 import time
 
 from harness import NULL_ARRAY, Closed, Conn, Error, encode
-from history import Tx, number
+from history import Tx, number, split_key
 
 UNKNOWN = object()  # instead of a reply that never came
 CONNECTIONS_MAX = 1000
@@ -48,7 +48,8 @@ class Command:
 
 
 def wire(key):
-    return key.partition(":")[2] or key
+    """Its name in whatever database it is."""
+    return split_key(key)[1]
 
 
 def list_of(reply):
@@ -86,15 +87,15 @@ def parts_of(reply, n):
 
 
 def append(key, n):
-    return Command(["APPEND", key, "%d," % n], lambda r: (count_of(r), [["append", key, n]])[1])
+    return Command(["APPEND", wire(key), "%d," % n], lambda r: (count_of(r), [["append", key, n]])[1])
 
 
 def read_op(key, reply):
-    return ["r", key, list_of(reply)] if key[0] == "l" else ["rr", key, int_of(reply)]
+    return ["r", key, list_of(reply)] if wire(key)[0] == "l" else ["rr", key, int_of(reply)]
 
 
 def get(key):
-    return Command(["GET", key], lambda r: [read_op(key, r)])
+    return Command(["GET", wire(key)], lambda r: [read_op(key, r)])
 
 
 def mget(keys):
@@ -154,6 +155,10 @@ def swapdb(a, b):
 
 def flushdb():
     return Command(["FLUSHDB"], lambda r: ok(r, [["flushdb", 0, None]]))
+
+
+def select(db):
+    return Command(["SELECT", db], lambda r: ok(r, []))
 
 
 def dbsize():
@@ -429,7 +434,10 @@ def limited(script, flights):
 class Mix:
     """Random transactions over lists and registers: the graph can judge them."""
 
+    PIPELINED = (1, 1, 1, 2, 3, 6)  # transactions of a flight
     RESET_EVERY = 100  # flights, the first one earlier
+    MARKED = False  # what is cut off leaves a mark
+    MARKS = "2:l0"  # in a database where nothing else is
 
     def __init__(self, rng, values, lists=3, registers=3):
         self.rng, self.value = rng, values
@@ -475,13 +483,20 @@ class Mix:
         """Writes all that has been read."""
         return [append(key, self.value()) if f == "r" else put(key, self.value()) for f, key, _ in seen]
 
-    def flight(self, pipelined):
-        """Now and then it is cut off: behind its last byte, or anywhere."""
-        transactions = [self.transaction() for _ in range(pipelined)]
-        self.until_reset -= 1
-        if self.until_reset > 0:
-            return Flight(transactions)
-        self.until_reset = self.RESET_EVERY
+    def flight(self):
+        return Flight([self.transaction() for _ in range(self.rng.choice(self.PIPELINED))])
+
+    def marked(self, t):
+        """The same with an append that tells whether it took effect, and, roughly, when: the search needs that."""
+        return Transaction(t.commands + [select(2), append(self.MARKS, self.value()), select(0)], multi=True)
+
+    def marks(self):
+        return Transaction([select(2), get(self.MARKS), select(0)], multi=True)
+
+    def cut_off(self, transactions):
+        """The connection is reset behind its last byte, or anywhere."""
+        if self.MARKED:
+            transactions = [self.marked(t) for t in transactions]
         size = sum(len(encode(r)) for t in transactions for r in t.requests())
         return Flight(transactions, cut=size if self.rng.random() < 0.7 else self.rng.randrange(size))
 
@@ -493,15 +508,26 @@ class Mix:
             yield None
             if self.rng.random() < 0.2:
                 yield from self.watched(self.to_watch())
-            else:
-                yield self.flight(self.rng.choice((1, 1, 1, 2, 3, 6)))
+                continue
+            flight = self.flight()
+            self.until_reset -= 1
+            if self.until_reset > 0:
+                yield flight
+                continue
+            self.until_reset = self.RESET_EVERY
+            yield self.cut_off(flight.transactions)
+            yield Flight([self.marks()])
 
     def all(self):
-        return [Transaction([mget(self.lists + self.registers)])]
+        return [Transaction([mget(self.lists + self.registers)]), self.marks()]
 
 
 class Moves(Mix):
-    """With commands that move values: the search has to judge them."""
+    """With commands that move values: the search has to judge them, so not too many may be open at once."""
+
+    PIPELINED = (1, 1, 1, 1, 1, 2, 3)
+    RESET_EVERY = 60
+    MARKED = True
 
     def two(self):
         return self.rng.sample(self.rng.choice([self.lists, self.registers]), 2)
@@ -537,6 +563,9 @@ class Moves(Mix):
 class Bank(Mix):
     """Money goes from account to account; names go from place to place. No read may see one on its way."""
 
+    PIPELINED = (1, 1, 1, 2, 4)
+    RESET_EVERY = 60
+    MARKED = True
     ACCOUNTS = ["a%d" % i for i in range(6)]
     PLACES = ["p%d" % i for i in range(5)]
     TAKEN = 3
@@ -581,7 +610,7 @@ class Bank(Mix):
         return self.by_adding() if pick < 0.4 else self.moving() if pick < 0.55 else self.looking()
 
     def all(self):
-        return [Transaction([mget(self.ACCOUNTS + self.PLACES)]), Transaction([keys_all()])]
+        return [Transaction([mget(self.ACCOUNTS + self.PLACES)]), Transaction([keys_all()]), self.marks()]
 
     @classmethod
     def sums(cls, history):
