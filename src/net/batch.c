@@ -65,6 +65,7 @@ static void batch_destroy(struct batch *b) {
     for (unsigned i = 0; i < shards; i++)
         outbuf_deinit(&b->parts[i].out);
     outbuf_deinit(&b->refusal);
+    unit_free(b);
     mem_free(m, b->bigs, b->big_cap * sizeof *b->bigs);
     mem_free(m, b, batch_bytes(shards));
 }

@@ -36,7 +36,8 @@ enum {
     NET_TICK_MS = 100,
     NET_SLICE_ENTRIES = 4000, /* of expiry and of freeing: well under a millisecond */
     NET_OUT_KEEP_BYTES = 64 * 1024,
-    NET_BATCHES_KEPT = 64,
+    NET_BATCHES_KEPT = 1024, /* that many only after a moment of need: net_trim */
+    NET_UNIT_KEEP_BYTES = 2048,
     NET_ADDRESS_BYTES = CONFIG_SOCKET_PATH_MAX + 8 /* a path and "unix:" or ":0" */
 };
 
@@ -129,6 +130,8 @@ struct batch {
     bool ordered;           /* something that its client sent before is still under way */
     bool holds_input;       /* nothing after it is parsed before it is done */
     struct unit *unit;      /* while its transaction lives */
+    void *unit_room;        /* kept for the next one, or NULL */
+    size_t unit_room_bytes;
     struct list watched;    /* EXEC: what has to be unchanged */
     uint64_t exec_from_ns;
     char exec_word[4]; /* as the client wrote it, for MONITOR */
@@ -359,8 +362,10 @@ void run_note(struct batch *b, struct op *op, uint64_t ns, const struct outbuf *
               size_t from) ON_SHARD;
 
 /* --- unit.c --- */
-/* unit_start: the batch, which is queued, becomes a transaction. False: no memory. */
+/* unit_start: the batch, which is queued, becomes a transaction. False: no memory. unit_free: what it keeps for the
+ * next one. */
 bool unit_start(struct batch *b) ON_SHARD;
+void unit_free(struct batch *b);
 
 /* --- exec.c --- */
 /* exec_takes: does MULTI keep this command for EXEC? exec_queue: it does so; op tells what to reply. */

@@ -11,7 +11,6 @@ enum stage { STAGE_BEGIN, STAGE_LOOK, STAGE_RUN, STAGE_AFTER };
 struct unit {
     struct tx tx;
     struct batch *batch;
-    size_t bytes;
     uint32_t at;   /* the command that is carried out, or the first of a round */
     uint32_t to;   /* of a round: where it ends */
     uint8_t stage; /* the last that was begun */
@@ -381,6 +380,7 @@ static ON_SHARD bool drop_kept(struct unit *u) {
 
 static void unit_ended(struct shard *home, struct tx *t) {
     shard_claim();
+    (void)home;
     struct unit *u = unit_of(t);
     struct batch *b = u->batch;
     bool failed = t->failed || u->dropping;
@@ -388,7 +388,8 @@ static void unit_ended(struct shard *home, struct tx *t) {
         take_home(u);
     if (failed && drop_kept(u))
         return;
-    mem_free(&home->mem, u, u->bytes);
+    if (b->unit_room_bytes > NET_UNIT_KEEP_BYTES)
+        unit_free(b);
     batch_unit_ended(b);
     if (failed) {
         b->refused = true;
@@ -491,6 +492,23 @@ static bool reads_in_place(const struct batch *b) {
     return false;
 }
 
+void unit_free(struct batch *b) {
+    mem_free(&b->net->shard->mem, b->unit_room, b->unit_room_bytes);
+    b->unit_room = NULL;
+    b->unit_room_bytes = 0;
+}
+
+/* unit_room: for a unit of this many bytes; NULL: no memory. */
+static struct unit *unit_room(struct batch *b, size_t bytes) {
+    if (likely(b->unit_room_bytes >= bytes))
+        return b->unit_room;
+    unit_free(b);
+    bytes = mem_size(bytes);
+    b->unit_room = mem_alloc(&b->net->shard->mem, bytes);
+    b->unit_room_bytes = b->unit_room == NULL ? 0 : bytes;
+    return b->unit_room;
+}
+
 bool unit_start(struct batch *b) {
     static const struct tx_ops ops = {unit_look, unit_hop, unit_next, unit_ended};
     struct shard *home = b->net->shard;
@@ -499,10 +517,10 @@ bool unit_start(struct batch *b) {
     plan_make(&plan, b, shards);
     size_t bytes = sizeof(struct unit) + plan.parts * sizeof(struct tx_part) +
                    plan.want_count * sizeof(struct tx_want);
-    struct unit *u = mem_alloc(&home->mem, bytes);
+    struct unit *u = unit_room(b, bytes);
     if (u == NULL)
         return false;
-    *u = (struct unit){.batch = b, .bytes = bytes, .early = looks_early(b)};
+    *u = (struct unit){.batch = b, .early = looks_early(b)};
     fill_parts(u, &plan, shards);
     if (!b->parts[home->id].used)
         b->parts[home->id].at = b->parts[home->id].first = OP_END;

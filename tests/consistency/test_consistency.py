@@ -10,7 +10,7 @@ import pytest
 from harness import SLOW, Server
 from run import WORKLOADS, one_round
 
-SCALE = int(os.environ.get("ANAX_CONSISTENCY_SCALE", "1"))
+SCALE = int(os.environ.get("ANAX_CONSISTENCY_SCALE", "2"))
 SEED = int(os.environ.get("ANAX_CONSISTENCY_SEED", "1"))
 
 

