@@ -4,7 +4,8 @@
 
 grant     -DANAX_TX_BREAK_GRANT: a transaction runs before all shards have granted its locks
 release   -DANAX_TX_BREAK_RELEASE: it lets go of them one hop early
-right     the same build without either: nothing may be found in as many rounds as the longest of the others took, at least --least
+right     the same build without either: nothing may be found in as many rounds as the longest of the others took,
+          and in at least --least
 
 Builds go to DIR/broken-grant and so on (default: build/). Exit 0 when both are caught and the right one is not.
 """

@@ -17,7 +17,7 @@ Sound      What is reported here is never possible, info transactions having hap
 
 import collections
 
-from history import LIST_OPS, NEVER, REGISTER_OPS, WHOLE_OPS
+from history import LIST_OPS, NEVER, REGISTER_OPS
 
 WW, WR, RW, PIPE, RT = "ww", "wr", "rw", "pipe", "rt"
 Edge = collections.namedtuple("Edge", "to kind why")

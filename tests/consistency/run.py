@@ -3,8 +3,9 @@
     python3 tests/consistency/run.py [--seconds N] [--shards 1,2,3,8] [--io uring,epoll] [--workloads mix,moves,bank]
                                      [--seed N] [--scale X] [--keep DIR] [--binary ANAX]
 
---scale makes each history longer. An impossible history stays in DIR (default: /tmp) as a file for check_files.py, its seed is printed. Clients on
-real threads do not repeat themselves: the seed gives the same scripts, not the same interleaving. Exit 1 when anything was found.
+--scale makes each history longer. An impossible history stays in DIR (default: /tmp) as a file for check_files.py.
+Clients on real threads do not repeat themselves: a seed gives the same scripts, not the same interleaving.
+Exit 1 when anything was found.
 """
 
 import argparse

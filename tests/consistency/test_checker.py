@@ -9,7 +9,7 @@ import check_files
 import checker
 import exact
 import graph
-from history import Malformed, Tx, number, read, write
+from history import NEVER, Malformed, Tx, number, read, write
 
 
 def tx(client, start, end, *ops, type="ok"):
@@ -114,7 +114,12 @@ IMPOSSIBLE = [
     ("the order of a pipeline", "", [tx(0, 0, 100, (A, "x", 1)), tx(0, 1, 100, (A, "x", 2)), tx(1, 0, 100, (R, "x", [2, 1]))]),
     ("the order of a pipeline: it does not see its own", "",
      [tx(0, 0, 100, (W, "x", 1)), tx(0, 1, 100, (RR, "x", None))]),
+    ("the order of a pipeline: its second read is older", "",
+     [tx(0, 0, 100, (R, "x", [1]), (RR, "y", None)), tx(0, 0, 100, (R, "x", [])), tx(1, 0, 100, (A, "x", 1))]),
     # what only the search can judge
+    ("a lost RENAME is seen before the mark beside it can have been left", "impossible",
+     [tx(0, 0, 5, (W, "x", 1)), tx(1, 6, None, ("rename", "x", ["y", None]), (A, "2:l", 9), type="info"),
+      tx(2, 10, 15, (RR, "y", 1)), tx(2, 20, 25, (R, "2:l", [])), tx(2, 30, 35, (R, "2:l", [9]))]),
     ("half a RENAME: both are there", "impossible",
      [tx(0, 0, 5, (W, "x", 1)), tx(1, 10, 100, ("rename", "x", ["y", 1])), tx(2, 10, 100, (RR, "x", 1), (RR, "y", 1))]),
     ("half a RENAME: neither is there", "impossible",
@@ -189,6 +194,9 @@ POSSIBLE = [
     ("SWAPDB twice", [tx(0, 0, 5, (W, "x", 1)), tx(1, 10, 100, ("swapdb", 0, 1)), tx(2, 10, 100, ("swapdb", 1, 0)), tx(3, 10, 100, (RR, "1:x", 1)), tx(3, 200, 210, (RR, "x", 1))]),
     ("FLUSHALL and what comes after", one_after_another([(W, "x", 1), (W, "1:y", 1)], [("dbsize", 1, 1)], [("flushall", None, None)], [("keys", 0, []), ("dbsize", 1, 0)])),
     ("a lost RENAME happens late", [tx(0, 0, 5, (W, "x", 1)), tx(1, 10, None, ("rename", "x", ["y", None]), type="info"), tx(2, 20, 30, (RR, "x", 1)), tx(2, 40, 50, (RR, "y", 1))]),
+    ("a lost RENAME with a mark beside it",
+     [tx(0, 0, 5, (W, "x", 1)), tx(1, 6, None, ("rename", "x", ["y", None]), (A, "2:l", 9), type="info"),
+      tx(2, 10, 15, (RR, "x", 1)), tx(2, 20, 25, (R, "2:l", [])), tx(2, 20, 25, (RR, "y", 1)), tx(2, 30, 35, (R, "2:l", [9]))]),
     ("lost ones with outcomes that nobody knows", [tx(0, 0, None, ("incrby", "x", [1, None]), ("msetnx", ["y"], [[1], None]), ("del", "z", None), type="info"),
                                                    tx(1, 10, 20, (RR, "x", 1), (RR, "y", 1))]),
     ("adders", together([("incrby", "x", [1, 3])], [("incrby", "x", [1, 1])], [("incrby", "x", [1, 2])])),
@@ -236,6 +244,19 @@ def test_malformed_is_refused(bad):
 
 def test_the_same_append_twice_is_a_mistake_of_the_client():
     assert kinds(*together([(A, "x", 1)], [(A, "x", 1)])) == ["malformed"]
+
+
+def test_who_is_lost_is_open_no_longer_than_nobody_can_tell():
+    history = number([tx(1, 6, None, ("rename", "x", ["y", None]), (A, "2:l", 9), type="info"), tx(2, 20, 25, (R, "2:l", [])),
+                      tx(2, 30, 35, (R, "2:l", [9])), tx(3, 7, None, (A, "2:l", 8), type="info"), tx(4, 8, None, (A, "l", 7), type="info")])
+    settled = exact.settle(history)
+    assert [(t.start, t.end) for t in settled if t.type == "info"] == [(20, 35), (30, NEVER), (8, NEVER)]
+
+
+def test_what_is_too_much_is_not_decided():
+    history = number(together(*[[("rename", "x", ["y", -1])] for _ in range(12)], *[[(W, "z", i)] for i in range(12)], [(RR, "z", 99)]))
+    with pytest.raises(exact.Undecided):
+        checker.check(history, 50)
 
 
 def test_files(tmp_path):
