@@ -151,12 +151,11 @@ static void may_go(struct tx_claim *c) {
 
 static ON_SHARD void look(struct tx_shard *s, struct tx_part *p) {
     const struct tx_ops *ops = p->tx->ops;
-    struct tx_claim *c = p->claim;
     if (ops->look != NULL)
         ops->look(s->shard, p);
-    if (BREAK_RELEASE && c != NULL) {
-        claim_unlock(c);
-        claim_next(c, may_go);
+    if (BREAK_RELEASE && p->claim != NULL) {
+        claim_unlock(p->claim);
+        claim_next(p->claim, may_go);
     }
 }
 

@@ -426,7 +426,7 @@ static void save_allowed(const struct config_row *row, struct text *out) {
 static enum problem events_set(const struct config_row *row, void *field, const struct span *values,
                                unsigned n) {
     for (size_t i = 0; i < values[0].len; i++)
-        if (memchr(CONFIG_EVENT_CLASSES, values[0].ptr[i], strlen(CONFIG_EVENT_CLASSES)) == NULL)
+        if (memchr(CONFIG_EVENT_CLASSES, values[0].ptr[i], sizeof CONFIG_EVENT_CLASSES - 1) == NULL)
             return BAD_EVENT_CLASS;
     return text_set(row, field, values, n);
 }

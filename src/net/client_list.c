@@ -118,8 +118,8 @@ void client_describe(const struct conn *c, struct outbuf *out) {
                   c->stream.fd);
     add_text(out, "name", s->name);
     outbuf_printf(out, " age=%ld idle=%ld flags=%s db=%u sub=0 psub=0 ssub=0 multi=%ld watch=%u",
-                  (long)client_age_s(c), (long)client_idle_s(c), flags, s->db,
-                  queued(c), c->watch_count);
+                  (long)client_age_s(c), (long)client_idle_s(c), flags, s->db, queued(c),
+                  c->watch_count);
     outbuf_printf(out, " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%zu rbp=%zu",
                   in.waiting, in.unused, in.args, exec_bytes(c), c->out.held, c->out.held);
     outbuf_printf(out, " obl=%zu oll=%u omem=%zu tot-mem=%zu", c->out.len - c->out_sent,

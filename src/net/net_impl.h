@@ -132,7 +132,7 @@ struct batch {
     struct unit *unit;      /* while its transaction lives */
     void *unit_room;        /* kept for the next one, or NULL */
     size_t unit_room_bytes;
-    struct list watched;    /* EXEC: what has to be unchanged */
+    struct list watched; /* EXEC: what has to be unchanged */
     uint64_t exec_from_ns;
     char exec_word[4]; /* as the client wrote it, for MONITOR */
     uint8_t proto;
@@ -199,8 +199,8 @@ struct conn {
     struct list held;    /* net->held: waits for the end of CLIENT PAUSE */
     struct list monitor; /* net->monitors */
     struct partial *partial;
-    struct batch *body;  /* MULTI's, or NULL */
-    struct list watched; /* WATCH */
+    struct batch *body;               /* MULTI's, or NULL */
+    struct list watched;              /* WATCH */
     uint32_t watch_count, exec_count; /* exec_count: commands of the body, in_exec */
     struct batch *first, *last;
     uint32_t batches;
