@@ -2,9 +2,11 @@
 what they are for: one log, one series, one count of everything."""
 
 import os
+import random
 import re
 import signal
 import tempfile
+import threading
 import time
 
 import pytest
@@ -376,6 +378,45 @@ def test_latency(many):
 
 def test_latency_of_redis(redis7):
     check_latency(redis7)
+
+
+EVENTS = {b"command", b"fast-command", b"expire-cycle", b"lazyfree", b"table-growth", b"loop-turn"}
+
+
+def test_every_event_is_seen():
+    """Whatever a shard is at when the process is stopped for some milliseconds took that long."""
+    with Server("anax", shards=2, options={"latency-monitor-threshold": 3}) as server:
+        if not server.is_anax:
+            return
+        ended = threading.Event()
+
+        def work():
+            with server.connect() as c:
+                while not ended.is_set():
+                    for at in range(0, 30_000, 3000):  # tables grow; half of it expires, the other is flushed
+                        c.pipeline([["SET", "k%d" % i, "v"] + (["PX", "1"] if i % 2 else [])
+                                    for i in range(at, at + 3000)])
+                    c.cmd("KEYS", "x*")
+                    c.ok("FLUSHALL", "ASYNC")
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        rng = random.Random(1)
+
+        def all_seen():
+            for _ in range(20):
+                server.process.send_signal(signal.SIGSTOP)
+                time.sleep(0.004)
+                server.process.send_signal(signal.SIGCONT)
+                time.sleep(rng.uniform(0.0005, 0.003))
+            with server.connect() as c:
+                return {event[0] for event in c.cmd("LATENCY", "LATEST")} == EVENTS
+
+        try:
+            wait_until(all_seen, "all events have been noted")
+        finally:
+            ended.set()
+            worker.join()
 
 
 def test_doctor(many):

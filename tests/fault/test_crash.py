@@ -118,6 +118,30 @@ def test_panic(shards):
         assert "assert_failed+0x" in report["backtrace"]
 
 
+def dumps_core(process):
+    """Whether its end left a core dump, or would have, for who reads them."""
+    _, status = os.waitpid(process.pid, 0)
+    process.returncode = 0  # it has been waited for
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGABRT
+    return os.WCOREDUMP(status)
+
+
+@pytest.mark.parametrize("limit", ["0", "1048576"])
+def test_core_is_dumped_as_the_system_says(tmp_path, limit):
+    """As any other program's: one that has no handler tells what the system does with this limit."""
+    launcher = ["prlimit", "--core=%s" % limit]
+    plain = subprocess.Popen(launcher + ["/usr/bin/python3", "-c", "import os; os.abort()"], cwd=tmp_path)
+    wanted = dumps_core(plain)
+    server = Server(options=DEBUG, launcher=launcher + ["env", "--chdir=%s" % tmp_path])
+    with server.connect() as c:
+        c.send(b"DEBUG PANIC\r\n")
+        got = dumps_core(server.process)
+    report_of(server.log())
+    server.log_file.close()
+    os.unlink(server.log_file.name)
+    assert got == wanted
+
+
 @pytest.mark.parametrize("sig", SIGNALS)
 def test_signal_from_outside(sig):
     with doomed(2) as server:

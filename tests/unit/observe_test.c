@@ -21,6 +21,7 @@ struct world {
     struct server server;
     struct config config;
     struct instance *in[SHARDS];
+    void *before[SHARDS]; /* the fixture's instances */
     struct shard *at[SHARDS];
     int64_t used_before[SHARDS];
 };
@@ -38,6 +39,7 @@ static void setup(void) {
         w.at[i] = shards_get(w.server.all, i);
         w.in[i] = calloc(1, sizeof *w.in[i]);
         w.in[i]->config = &w.config;
+        w.before[i] = w.at[i]->app;
         w.at[i]->app = w.in[i];
         observe_start(w.in[i]);
         w.used_before[i] = w.at[i]->mem.used_bytes;
@@ -50,6 +52,7 @@ static void teardown(void) {
         observe_stop(w.in[i], &w.at[i]->mem);
         cr_assert_eq(w.at[i]->mem.used_bytes, w.used_before[i]);
         free(w.in[i]);
+        w.at[i]->app = w.before[i];
     }
     server_stop(&w.server);
     clock_replace(NULL, NULL);
