@@ -70,7 +70,8 @@ def test_counts_what_was_sent(server):
             return
         started = total(after, "total-started") - total(before, "total-started")
         claims = [a["total-claims"] - b["total-claims"] for a, b in zip(after, before)]
-        assert started >= 5 and all(n >= 5 for n in claims)
+        assert started >= 5 and all(n == 0 or n >= 5 for n in claims), claims  # a shard may have none of the keys
+        assert sum(n >= 5 for n in claims) > 1
         assert sum(s["transactions_started"] for s in info_shards(c)) >= started
         c.ok("CONFIG", "RESETSTAT")
         assert total(debug_tx(c), "total-started") < 5

@@ -132,7 +132,9 @@ def test_core_is_dumped_as_the_system_says(tmp_path, limit):
     launcher = ["prlimit", "--core=%s" % limit]
     plain = subprocess.Popen(launcher + ["/usr/bin/python3", "-c", "import os; os.abort()"], cwd=tmp_path)
     wanted = dumps_core(plain)
-    server = Server(options=DEBUG, launcher=launcher + ["env", "--chdir=%s" % tmp_path])
+    # The address sanitizer forbids core dumps unless it is told not to.
+    sanitizer = "ASAN_OPTIONS=%s:disable_coredump=0" % os.environ.get("ASAN_OPTIONS", "")
+    server = Server(options=DEBUG, launcher=launcher + ["env", "--chdir=%s" % tmp_path, sanitizer])
     with server.connect() as c:
         c.send(b"DEBUG PANIC\r\n")
         got = dumps_core(server.process)

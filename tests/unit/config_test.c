@@ -282,6 +282,12 @@ Test(config, inv4_errors_of_the_command_line) {
         "volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction");
     expect_args_error("--appendonly|yes", "--appendonly 'yes': only 'no' can be had so far");
     expect_args_error("--save|3600|1", "--save '3600 1': only '' can be had so far");
+    expect_args_error("--save|3600",
+                      "--save '3600': pairs of seconds and changes, such as 3600 1 300 100");
+    expect_args_error("--notify-keyspace-events|KQ",
+                      "--notify-keyspace-events 'KQ': characters out of Ag$lshzxeKEtmdn");
+    expect_args_error("--oom-score-adj-values|1|2|2001",
+                      "--oom-score-adj-values '1 2 2001': three numbers from -2000 to 2000");
     expect_args_error(
         "--client-output-buffer-limit|normal|1",
         "--client-output-buffer-limit 'normal 1': normal, replica or pubsub, then a hard "
@@ -584,7 +590,21 @@ Test(config, set_errors_are_redis_s) {
          FAILED("client-output-buffer-limit",
                 "Error in hard, soft or soft_seconds setting in buffer limit configuration.")},
         {"appendonly", "yes", FAILED("appendonly", "only 'no' can be had so far")},
+        {"client-output-buffer-limit", "normal 1 1 1 ",
+         FAILED("client-output-buffer-limit",
+                "Wrong number of arguments in buffer limit configuration.")},
         {"save", "3600 1", FAILED("save", "only '' can be had so far")},
+        {"save", "3600 1 ", FAILED("save", "Invalid save parameters")},
+        {"save", "0 1", FAILED("save", "Invalid save parameters")},
+        {"notify-keyspace-events", "KEA",
+         FAILED("notify-keyspace-events", "only '' can be had so far")},
+        {"notify-keyspace-events", "Q",
+         FAILED("notify-keyspace-events", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")},
+        {"oom-score-adj-values", "0 200",
+         FAILED("oom-score-adj-values", "wrong number of arguments")},
+        {"oom-score-adj-values", "0 200 -2001",
+         FAILED("oom-score-adj-values",
+                "Invalid oom-score-adj-values, elements must be between -2000 and 2000.")},
         {"dir", "/tmp", FAILED("dir", "can't set protected config")},
         {"latency-tracking-info-percentiles", "50 x",
          FAILED("latency-tracking-info-percentiles",

@@ -246,3 +246,23 @@ Test(mem, release_idle_returns_pages) {
     cr_assert_lt(mem_resident(), before + BYTES / 4);
 #endif
 }
+
+Test(mem, usage_is_the_allocator_s) {
+    enum { BYTES = 64 << 20 };
+    struct mem m = {0};
+    struct mem_usage before, now;
+    bool told = mem_usage(&before);
+    char *p = mem_alloc(&m, BYTES);
+
+    cr_assert_not_null(p);
+    cr_assert_eq(mem_usage(&now), told);
+#ifndef ANAX_SYSTEM_MALLOC
+    cr_assert(told);
+    cr_assert_geq(now.allocated_bytes, before.allocated_bytes + BYTES);
+    cr_assert_geq(now.active_bytes, now.allocated_bytes);
+    cr_assert_geq(now.resident_bytes, now.active_bytes);
+#else
+    cr_assert_not(told);
+#endif
+    mem_free(&m, p, BYTES);
+}
