@@ -41,6 +41,7 @@ CONNS = 50
 TOGETHER = ("plain-together", "exec-together")
 SPREAD = ("mget", "mset", "exec-spread", "plain-spread")
 
+SPREAD_TARGETS = (1, 2)  # the issue says two; the tables have all
 BESIDE_SHARDS = (2, 4, 8)
 BESIDE_CONNS = 25
 STREAM_CONNS = 8
@@ -244,7 +245,7 @@ def targets(b):
     for n in SHARDS:
         add("%s: EXEC of five on one of them: CPU / the five in a pipeline" % name_of(n), exec_ratio(b, name_of(n), 1), 1.3)
     for shape in ("mget", "mset"):
-        for n in SHARDS:
+        for n in SPREAD_TARGETS:
             add("%s: %s of 10 keys spread over them: CPU / Redis's" % (name_of(n), shape.upper()),
                 ratio(cost(b, "spread", name_of(n), shape, 1), cost(b, "spread", REDIS, shape, 1)), 1.0)
     for n in BESIDE_SHARDS:
