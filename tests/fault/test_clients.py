@@ -17,10 +17,10 @@ def counted(server, name):
 
 
 def waits_to_be_sent(server, conn):
-    """The bytes that the server has for this connection and cannot send."""
-    line, = [line for line in server.cmd("CLIENT", "LIST").decode().splitlines()
-             if " addr=127.0.0.1:%d " % conn.sock.getsockname()[1] in line]
-    return int(dict(f.split("=", 1) for f in line.split(" "))["omem"])
+    """The bytes that the server has for this connection and cannot send; 0 while it has not been accepted yet."""
+    return sum(int(dict(f.split("=", 1) for f in line.split(" "))["omem"])
+               for line in server.cmd("CLIENT", "LIST").decode().splitlines()
+               if " addr=127.0.0.1:%d " % conn.sock.getsockname()[1] in line)
 
 
 def test_byte_at_a_time(anax):
