@@ -327,6 +327,29 @@ NET_METRIC(reads)
 NET_METRIC(writes)
 NET_METRIC(monitor_lost)
 
+static int64_t read_expire_ms(struct shard *s) {
+    return (int64_t)(instance_of(s)->net->stats.expire_ns / 1000000);
+}
+
+static int64_t most(const size_t recent[NET_RECENT_S]) {
+    size_t max = 0;
+    for (unsigned i = 0; i < NET_RECENT_S; i++)
+        max = recent[i] > max ? recent[i] : max;
+    return (int64_t)max;
+}
+
+static int64_t read_input_max(struct shard *s) {
+    return most(instance_of(s)->net->clients.input_max);
+}
+
+static int64_t read_output_max(struct shard *s) {
+    return most(instance_of(s)->net->clients.output_max);
+}
+
+static int64_t read_clients_bytes(struct shard *s) {
+    return (int64_t)instance_of(s)->net->clients.bytes;
+}
+
 static int64_t read_held(struct shard *s) {
     const struct net *n = instance_of(s)->net;
     int64_t held = 0;
@@ -342,6 +365,10 @@ static int64_t read_live(struct shard *s) {
 static const struct metric metrics[] = {
     {"clients", "connected_clients", read_live},
     {"clients", "blocked_clients", read_held},
+    {"most", "client_recent_max_input_buffer", read_input_max},
+    {"most", "client_recent_max_output_buffer", read_output_max},
+    {"memory", "mem_clients_normal", read_clients_bytes},
+    {"stats", "expire_cycle_cpu_milliseconds", read_expire_ms},
     {"stats", "total_connections_received", read_connections},
     {"stats", "total_commands_processed", read_commands},
     {"stats", "total_net_input_bytes", read_bytes_in},

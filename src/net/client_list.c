@@ -88,6 +88,12 @@ static size_t total_bytes(const struct conn *c, const struct input_use *in) {
            exec_bytes(c) + text_bytes(s->name) + text_bytes(s->lib_name) + text_bytes(s->lib_ver);
 }
 
+struct client_use client_use(const struct conn *c) {
+    struct input_use in = input_use(c);
+    return (struct client_use){in.waiting + in.unused + in.args + exec_bytes(c), c->out.held,
+                               total_bytes(c, &in)};
+}
+
 /* add_text: what a client named, as long as it likes. */
 static void add_text(struct outbuf *out, const char *field, const char *text) {
     outbuf_printf(out, " %s=", field);
@@ -137,11 +143,7 @@ static void client_info_run(struct ctx *c) {
     struct outbuf text;
     outbuf_init(&text, &c->shard->mem);
     client_describe(conn_of_session(c->session), &text);
-    if (text.failed)
-        ctx_oom(c);
-    else
-        reply_verbatim(&c->reply, "txt", (struct span){text.buf, text.len});
-    outbuf_deinit(&text);
+    ctx_reply_text(c, &text);
 }
 
 /* --- over all shards --- */
@@ -229,11 +231,7 @@ static void client_list_gather(struct ctx *c, struct outbuf *const *parts, unsig
         return;
     outbuf_init(&text, &c->shard->mem);
     merge(&text, parts, n);
-    if (text.failed)
-        ctx_oom(c);
-    else
-        reply_verbatim(&c->reply, "txt", (struct span){text.buf, text.len});
-    outbuf_deinit(&text);
+    ctx_reply_text(c, &text);
 }
 
 /* --- KILL --- */

@@ -198,10 +198,12 @@ void conn_owner_work(struct net *n) {
     }
 }
 
-/* conn_check_all: a soft limit runs out, and a client is idle, without anything happening to it. */
+/* conn_check_all: a soft limit runs out, and a client is idle, without anything happening to it. What they take
+ * is noted on the way. */
 void conn_check_all(struct net *n) {
     int64_t timeout_s = n->instance->config->timeout_s;
     uint64_t now = n->shard->now_ns;
+    struct client_use most = {0};
     for (struct list *l = n->conns.next; l != &n->conns; l = l->next) {
         struct conn *c = CONTAINER_OF(l, struct conn, link);
         if (c->want_write)
@@ -211,7 +213,15 @@ void conn_check_all(struct net *n) {
             LOGV("client %lu: closed, idle for too long", (unsigned long)c->session.id);
             conn_break(c);
         }
+        struct client_use use = client_use(c);
+        most.input = use.input > most.input ? use.input : most.input;
+        most.output = use.output > most.output ? use.output : most.output;
+        most.total += use.total;
     }
+    n->clients.bytes = most.total;
+    n->clients.input_max[n->clients.next] = most.input;
+    n->clients.output_max[n->clients.next] = most.output;
+    n->clients.next = (n->clients.next + 1) % NET_RECENT_S;
 }
 
 /* --- the hooks --- */
@@ -246,7 +256,9 @@ static ON_SHARD bool expire_slice(struct net *n) {
         return false;
     uint64_t from = clock_fine_ns();
     bool more = keyspace_expire_some(s->keyspace, now_ms, NET_SLICE_ENTRIES);
-    observe_event(s, LATENCY_EXPIRE_CYCLE, clock_fine_ns() - from);
+    uint64_t ns = clock_fine_ns() - from;
+    n->stats.expire_ns += ns;
+    observe_event(s, LATENCY_EXPIRE_CYCLE, ns);
     return more;
 }
 
@@ -333,6 +345,13 @@ static bool net_idle(struct shard *s) {
     return n->conn_count == 0 && n->batches_out == 0 && n->unwatching == 0 && tx_idle(&s->tx);
 }
 
+/* waits_for_exec: what QUEUED and its like say goes with the reply of the EXEC that is under way already: one send, not
+ * two. */
+static bool waits_for_exec(const struct conn *c) {
+    return unlikely(c->first != NULL) && c->first->exec && !c->closing &&
+           c->out.len - c->out_sent < NET_SPARE_BYTES / 2 && c->refs_sent == c->out.ref_count;
+}
+
 static void net_turn_end(struct shard *s) {
     shard_claim();
     struct net *n = instance_of(s)->net;
@@ -347,7 +366,8 @@ static void net_turn_end(struct shard *s) {
                 conn_free(c);
             continue;
         }
-        output_flush(c);
+        if (!waits_for_exec(c))
+            output_flush(c);
         if (unlikely(c->closing))
             conn_todo(c);
     }

@@ -238,9 +238,17 @@ struct adopted {
     bool is_unix;
 };
 
+/* What the connections of a shard take, as looked at once a second. */
+enum { NET_RECENT_S = 8 };
+struct net_clients {
+    size_t bytes;                                             /* all of them */
+    size_t input_max[NET_RECENT_S], output_max[NET_RECENT_S]; /* one of them, a place per second */
+    unsigned next;
+};
+
 struct net_stats {
     uint64_t connections, rejected, commands, protocol_errors, query_limit, output_limit;
-    uint64_t bytes_in, bytes_out, reads, writes, monitor_lost;
+    uint64_t bytes_in, bytes_out, reads, writes, monitor_lost, expire_ns;
 };
 
 struct net {
@@ -271,6 +279,7 @@ struct net {
     uint64_t next_second_ns;
     bool stopping;
     struct net_stats stats;
+    struct net_clients clients;
 };
 
 /* --- conn.c --- */
@@ -438,6 +447,13 @@ bool pause_holds(const struct conn *c, const struct command *cmd, bool writes);
 void pause_hold(struct conn *c) ON_SHARD;
 void pause_start(struct net *n);
 void pause_register(void);
+
+/* --- client_list.c --- */
+/* client_use: bytes that a connection takes: of input, of output, and all together. O(1). */
+struct client_use {
+    size_t input, output, total;
+};
+struct client_use client_use(const struct conn *c);
 
 /* --- client.c --- */
 void client_describe(const struct conn *c, struct outbuf *out);
