@@ -102,19 +102,26 @@ static bool is_http(struct conn *c, const struct op *op) {
     return true;
 }
 
+/* home_ctx: to ask a row before the command runs. */
+static struct ctx home_ctx(struct conn *c, const struct op *op, struct outbuf *out) {
+    struct shard *here = c->net->shard;
+    return (struct ctx){.shard = here,
+                        .keyspace = here->keyspace,
+                        .cmd = op->cmd,
+                        .argv = op->argv,
+                        .argc = op->argc,
+                        .db = op->db,
+                        .now_ms = here->wall_ms,
+                        .client_id = c->session.id,
+                        .session = &c->session,
+                        .reply = {out, c->session.proto, here->id}};
+}
+
 /* route_by_row: the row says where it runs. */
 static ON_SHARD void route_by_row(struct conn *c, struct op *op) {
-    struct shard *here = c->net->shard;
     struct outbuf nowhere;
-    outbuf_init(&nowhere, &here->mem);
-    struct ctx ctx = {.shard = here,
-                      .keyspace = here->keyspace,
-                      .cmd = op->cmd,
-                      .argv = op->argv,
-                      .argc = op->argc,
-                      .db = op->db,
-                      .now_ms = here->wall_ms,
-                      .reply = {&nowhere, c->session.proto, here->id}};
+    outbuf_init(&nowhere, &c->net->shard->mem);
+    struct ctx ctx = home_ctx(c, op, &nowhere);
     int to = op->cmd->route(&ctx);
     outbuf_deinit(&nowhere);
     if (to < 0)
@@ -229,23 +236,13 @@ static ON_SHARD struct op *add_op(struct source *s, const struct resp_parser *p,
 }
 
 bool input_refused(struct conn *c, struct batch *b, struct op *op) {
-    struct shard *here = c->net->shard;
     struct outbuf *out = &b->refusal;
     size_t from = out->len;
-    struct ctx ctx = {.shard = here,
-                      .keyspace = here->keyspace,
-                      .cmd = op->cmd,
-                      .argv = op->argv,
-                      .argc = op->argc,
-                      .db = op->db,
-                      .now_ms = here->wall_ms,
-                      .client_id = c->session.id,
-                      .session = &c->session,
-                      .reply = {out, c->session.proto, here->id}};
+    struct ctx ctx = home_ctx(c, op, out);
     if (op->cmd->check(&ctx))
         return false;
     op->kind = OP_REFUSED;
-    op->shard = here->id;
+    op->shard = c->net->shard->id;
     op->refusal_at = (uint32_t)from;
     op->refusal_len = (uint32_t)(out->len - from);
     return true;
@@ -303,15 +300,20 @@ static ON_SHARD void unit(struct source *s, struct op *op, const struct resp_par
     batch_hold_input(c);
 }
 
-/* exec: what is in the batch before it goes first. */
-static ON_SHARD void exec(struct source *s) {
+/* exec: false when it is refused, and only has to say so. What is in the batch before it goes first. */
+static ON_SHARD bool exec(struct source *s, struct op *op) {
     struct conn *c = s->conn;
-    struct span word = s->batch->ops[s->batch->op_count - 1].argv[0];
-    struct batch *body = exec_body(c, word);
+    if (op->kind != OP_RUN || c->body_refused) {
+        op->kind = op->kind == OP_NOAUTH ? OP_EXEC_NOAUTH : OP_NO_EXEC;
+        exec_end(c);
+        return false;
+    }
+    struct batch *body = exec_body(c, op->argv[0]);
     batch_drop_op(s->batch);
     flush_batch(s);
     batch_dispatch(body);
     batch_hold_input(c);
+    return true;
 }
 
 /* home_batch: one that looks at or changes its connection ends its batch: what follows in the input must see what it
@@ -341,22 +343,11 @@ static ON_SHARD bool command(struct source *s, const struct resp_parser *p, cons
         return true;
     }
     bool skip = c->session.reply_skip, end = false, linked = true;
-    if (unlikely(op->kind == OP_ARITY && exec_is_row(op->cmd))) {
-        op->kind = OP_NO_EXEC;
-        exec_end(c);
-    } else if (unlikely(op->kind == OP_NOAUTH && exec_is_row(op->cmd))) {
-        op->kind = OP_EXEC_NOAUTH;
-        exec_end(c);
+    if (unlikely(exec_is_row(op->cmd) && !exec_is(op)) ||
+        unlikely(c->body != NULL && exec_is(op))) {
+        linked = !exec(s, op);
     } else if (unlikely(c->body != NULL) && exec_takes(op)) {
         exec_queue(c, s->batch, op);
-    } else if (unlikely(c->body != NULL) && exec_is(op)) {
-        if (!c->body_refused) {
-            exec(s);
-            linked = false;
-        } else {
-            op->kind = OP_NO_EXEC;
-            exec_end(c);
-        }
     } else if (likely(op->kind == OP_RUN)) {
         if (unlikely(op->cmd->check != NULL) && input_refused(c, s->batch, op))
             end = true;
