@@ -7,7 +7,6 @@
  *             The lower quartile of the chunks is shown: the machine is shared, and what others
  *             take away is no property of the table.
  */
-#include "../../shards/keyspace/chain_impl.h"
 #include "../../shards/keyspace/table_impl.h"
 #include "shards/clock.h"
 #include "shards/rng.h"
@@ -58,7 +57,7 @@ static struct span chunk_key(struct bench *b, unsigned i) {
 }
 
 static void op_hash(struct bench *b, unsigned i) {
-    b->sink += keyspace_hash(chunk_key(b, i));
+    b->sink += hash_of(chunk_key(b, i));
 }
 
 static void op_get(struct bench *b, unsigned i) {
@@ -118,7 +117,7 @@ static double measure(struct bench *b, op_fn *op, pick_fn *pick, uint64_t operat
     for (uint64_t done = 0; done < operations; done += CHUNK) {
         for (unsigned i = 0; i < CHUNK; i++) {
             write_key(b->key_bytes[i], pick(b, done + i), KEY_BYTES);
-            b->hashes[i] = keyspace_hash(chunk_key(b, i));
+            b->hashes[i] = hash_of(chunk_key(b, i));
         }
         uint64_t start_ns = clock_mono_ns();
         run_chunk(b, op, prefetch);
@@ -189,7 +188,7 @@ static void put_shape(struct bench *b, const struct shape *s, uint64_t n) {
     /* Expiries spread over a day. */
     int64_t expire_ms = s->expires ? 2000000000000LL + (int64_t)(n * 86400000 / 1000000) : 0;
     shard_claim();
-    if (table_put(b->t, key, keyspace_hash(key), &v, expire_ms) == NULL)
+    if (table_put(b->t, key, hash_of(key), &v, expire_ms) == NULL)
         abort();
 }
 
@@ -269,7 +268,7 @@ static void put_expiring(struct bench *b, uint64_t n, int64_t expire_ms) {
     char key_bytes[KEY_BYTES];
     write_key(key_bytes, n, KEY_BYTES);
     struct span key = {key_bytes, KEY_BYTES};
-    if (table_put(b->t, key, keyspace_hash(key), &b->value, expire_ms) == NULL)
+    if (table_put(b->t, key, hash_of(key), &b->value, expire_ms) == NULL)
         abort();
 }
 
@@ -332,7 +331,7 @@ int main(int argc, char **argv) {
     b.value = (struct value){.repr = REPR_INLINE, .bytes = {bytes, VALUE_BYTES}};
     const uint64_t seed = 1;
     rng_seed(&b.rng, seed);
-    if (keyspace_seed_hash(&seed) != OK)
+    if (hash_seed(&seed) != OK)
         return 1;
     const char *what = argc > 1 ? argv[1] : "all";
     bool all = strcmp(what, "all") == 0;

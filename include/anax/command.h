@@ -45,7 +45,8 @@ enum command_flags {
     CMD_SYSTEM = 1 << 22,   /* not for applications: COMMAND DOCS calls it "syscmd" */
     CMD_WHOLE = 1 << 23,    /* with CMD_FANOUT: `each` runs on all shards as at one moment */
     CMD_ACROSS = 1 << 24,   /* `across` even when all keys lie on one shard */
-    CMD_AT_ONCE = 1 << 25   /* MULTI does not keep it for EXEC: it runs, or is refused, at once */
+    CMD_AT_ONCE = 1 << 25,  /* MULTI does not keep it for EXEC: it runs, or is refused, at once */
+    CMD_ROUNDS = 1 << 26    /* with CMD_WHOLE: gather may want another round, at the same moment */
 };
 
 enum acl_category {
@@ -60,7 +61,11 @@ enum acl_category {
     ACL_FAST = 1 << 8,
     ACL_SLOW = 1 << 9,
     ACL_BLOCKING = 1 << 10,
-    ACL_TRANSACTION = 1 << 11
+    ACL_TRANSACTION = 1 << 11,
+    ACL_LIST = 1 << 12,
+    ACL_HASH = 1 << 13,
+    ACL_SET = 1 << 14,
+    ACL_SORTEDSET = 1 << 15
 };
 
 struct keys {
@@ -121,6 +126,8 @@ struct ctx {
     struct session *session; /* only with CMD_HOME, and in check and gather */
     uint64_t client_id;      /* of the connection that sent it, everywhere */
     bool again; /* CMD_FANOUT: gather wants another round of `each` before it replies */
+    void **state; /* CMD_FANOUT: what gather keeps for the next round, where `each` may read it; gather, which comes
+                     to its end even when there is no memory for the reply, frees it */
     struct key_slots *slots; /* keys lie on several shards; NULL: all here */
     int64_t tally;           /* JOIN_SUM: of what look or after counted; in decide: of all shards */
 };
@@ -144,10 +151,11 @@ enum join {
     JOIN_KEYS, /* an array: what was replied for each key (ctx_slot_replied), in their order */
     JOIN_OK    /* +OK */
 };
+enum { ACROSS_LAST_KEY = UINT32_MAX };
 struct across {
     command_fn *look;
     bool (*decide)(struct ctx *c);
-    uint32_t at; /* 0: run is for calls on one shard only */
+    uint32_t at; /* ACROSS_LAST_KEY: the last key's; 0: run is for calls on one shard only */
     command_fn *after;
     enum join join;
     uint32_t shared_from,
@@ -175,7 +183,8 @@ struct command {
     bool (*find_keys)(const struct span *argv, uint32_t argc, uint32_t *first, uint32_t *last,
                       uint32_t *step);
     /* COMMAND INFO: hints for clients, separated by spaces; and what is done to the keys ("RO
-     * access"), with ';' where the first key differs from the others. NULL: none. */
+     * access"), with ';' where the first key differs from the others, and ";?" before each note on keys that no
+     * position tells. NULL: none. */
     const char *tips, *key_access;
     /* The arguments behind the name, as command_syntax_impl.h (src/commands) writes them: COMMAND
      * DOCS and HELP tell them. NULL: none. */
@@ -187,7 +196,11 @@ struct command {
     const char *(*find_access)(const struct span *argv, uint32_t argc);
     /* Keys on several shards; NULL: such a call is refused. */
     const struct across *across;
-    /* COMMAND INFO: keys that an argument counts: argv[at] says how many follow it, `step` apart. */
+    /* The row that carries out a call with these arguments, this one or another, which is no command by itself;
+     * NULL: this one does always. command_variant makes the other one. */
+    const struct command *(*variant)(const struct span *argv, uint32_t argc);
+    /* Keys that an argument counts: argv[at] says how many follow it, `step` apart. With keys.first the one before it
+     * is a key too (ZUNIONSTORE), and the count among them is none. */
     struct {
         int8_t at, step;
     } numkeys;
@@ -218,6 +231,16 @@ uint64_t command_route_hash(struct span key, uint64_t key_hash);
 /* command_keys: the keys of this call, movable ones included; step apart. */
 bool command_keys(const struct command *cmd, const struct span *argv, uint32_t argc,
                   uint32_t *first, uint32_t *last, uint32_t *step);
+/* command_next_key: the argument of the key behind the one at arg. command_key_index: how many keys of the call stand
+ * before argv[arg], itself a key; the first stands at `first`. */
+static inline uint32_t command_next_key(const struct command *cmd, uint32_t arg, uint32_t step) {
+    return arg + step == (uint32_t)cmd->numkeys.at ? arg + step + 1 : arg + step;
+}
+static inline uint32_t command_key_index(const struct command *cmd, uint32_t first, uint32_t step,
+                                         uint32_t arg) {
+    uint32_t count_at = (uint32_t)cmd->numkeys.at;
+    return (arg - first - (count_at > first && count_at < arg)) / step;
+}
 /* command_name_lower: as clients see it: "object|encoding"; out has COMMAND_NAME_MAX + 1 bytes. */
 void command_name_lower(const struct command *cmd, char *out);
 
@@ -238,11 +261,11 @@ void command_ok_gather(struct ctx *c, struct outbuf *const *parts, unsigned n);
 /* What clients look at to know which commands to expect: a version of Redis. */
 #define COMMAND_COMPATIBLE_VERSION "8.0.0"
 
-/* The families' registrations, called once by server/. */
-void string_register(void);
-void bitmap_register(void);
-void generic_register(void);
-void server_register(void);
+/* command_variant: makes `row` one for row->variant of the command of the same name: it shares its place in statistics and
+ * what is told of it; run, each, gather, keys, across and flags are its own. After command_register. */
+void command_variant(struct command *row);
+/* command_register_families: all rows of src/commands, once, before any shard starts. */
+void command_register_families(void);
 
 /* --- shared by handlers --- */
 /* ERR_OUT_OF_MEMORY is the text for a command refused because of maxmemory; what the allocator
@@ -284,6 +307,16 @@ bool ctx_get_int(struct ctx *c, uint32_t i, int64_t *out);
 /* object_encoding, object_refcount: what OBJECT tells of a value. */
 const char *object_encoding(const struct entry *e);
 int object_refcount(const struct entry *e);
+/* object_describe: how a value is kept. O(1). */
+struct object_info {
+    const char *form; /* what we call it; a string's is "string" */
+    bool flat;        /* a run of bytes, which a dump file would hold as they are */
+    size_t bytes;     /* of that run; else of memory */
+    uint64_t elements;
+    uint32_t weight;
+    int64_t due_ms; /* something inside expires then, or later; OBJECT_NEVER */
+};
+void object_describe(const struct entry *e, struct object_info *out);
 /* ctx_reply_text: replies a text for people and frees it; or replies that there was no memory for it. */
 void ctx_reply_text(struct ctx *c, struct outbuf *text);
 /* ctx_oom: replies that memory is out. */

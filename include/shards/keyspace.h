@@ -19,7 +19,9 @@
  *             fingerprint, 40-63 name the shard.
  * Threads     the holder of the shard. No locks, no I/O.
  * Ownership   the table owns entries and, through value_ops, the objects they hold. A pointer to an
- *             entry is good until the next call that may write to the same database.
+ *             entry is good until the next call that may write to the same database. An object that goes with its
+ *             entry, or is replaced in it, is freed at once when it is light; a heavy one is only linked to a list (object.h),
+ *             which takes no memory, and is freed in slices.
  * Limits      keys up to 512 MiB; inline values up to ENTRY_INLINE_MAX bytes; 2^31 buckets.
  * Invariants  (1) an operation splits or merges at most two buckets.
  *             (2) a key is in the chain of the bucket that its hash names, once.
@@ -27,9 +29,14 @@
  *             was there all the time at least once, whatever else happens meanwhile.
  *             (4) at most one allocation per entry beside what its object holds.
  *             (5) a key whose time has come is never returned by keyspace_find.
- *             (6) a group's next-expiry stamp is never later than the earliest expiry in it.
+ *             (6) a group's next-expiry stamp is never later than the earliest expiry in it, of keys or inside
+ *             objects (object.h, due_ms), and a table's never later than those of its groups.
  *             (7) what is prepared can be committed, whatever happens to the table meanwhile.
- *             (8) a key that is pinned does not go because its time has come.
+ *             (8) a key that is pinned does not go because its time has come, nor does anything inside it.
+ *             (9) no call but keyspace_free_some and keyspace_destroy takes time for an object that is heavier than
+ *             OBJECT_WEIGHT_NOW, to free it, and the first takes no longer than its slice.
+ *             (10) what is dead inside objects goes with the first whole sweep after its tick, and an entry
+ *             goes with the last that was inside it.
  */
 #ifndef SHARDS_KEYSPACE_H
 #define SHARDS_KEYSPACE_H
@@ -37,13 +44,15 @@
 #include "shards/attr.h"
 #include "shards/blob.h"
 #include "shards/err.h"
+#include "shards/hash.h"
 #include "shards/mem.h"
+#include "shards/object.h"
 #include "shards/rng.h"
 #include "shards/span.h"
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { ENTRY_INLINE_MAX = 1023, VALUE_TYPES_MAX = 16, VALUE_STRING = 0 };
+enum { ENTRY_INLINE_MAX = 1023, VALUE_TYPES_MAX = 16, VALUE_STRING = 0, OBJECT_WEIGHT_NOW = 64 };
 
 struct entry; /* bytes as drawn above */
 struct table; /* one database of one shard */
@@ -68,13 +77,17 @@ struct value_ops {
     void (*destroy)(struct mem *m, void *object);
     /* bytes that it counts for in mem. */
     size_t (*bytes)(const void *object);
+    /* Of types whose objects begin with a struct object; NULL: they do not, and destroying one is quick.
+     * destroy_some frees about *budget allocations and takes them off it; true when the object is gone. What is heavier
+     * than OBJECT_WEIGHT_NOW is not destroyed when it is dropped, but by keyspace_free_some. */
+    bool (*destroy_some)(struct mem *m, struct object *o, unsigned *budget);
+    /* expire_some takes out what is dead inside, about *budget elements, which it takes off and which is not 0, and sets o->due_ms, with
+     * budget left to what is not due; returns how many. NULL: nothing inside has a time. o->count is what is left then,
+     * of a flat one too; the entry goes with 0. */
+    unsigned (*expire_some)(struct mem *m, struct object *o, int64_t now_ms, unsigned *budget);
 };
 void keyspace_register_type(unsigned type, const struct value_ops *ops);
 
-/* keyspace_seed_hash: once per process, before the first hash; ERR_IO without entropy. A fixed
- * seed is for the simulator. */
-MUST_CHECK enum err keyspace_seed_hash(const uint64_t *fixed_seed);
-uint64_t keyspace_hash(struct span key);
 /* keyspace_shard_of: which of n shards a hash names. */
 static inline unsigned keyspace_shard_of(uint64_t hash, unsigned n) {
     return (unsigned)(((hash >> 40) * n) >> 24);
@@ -89,6 +102,11 @@ struct span entry_bytes(const struct entry *e); /* REPR_INLINE, REPR_RAW */
 char *entry_bytes_mut(struct entry *e);
 void *entry_object(const struct entry *e);
 void entry_set_int(struct entry *e, int64_t v);
+/* entry_room: how many inline bytes the allocation of e can hold, ENTRY_INLINE_MAX at most. entry_set_len: it holds len of
+ * them from now on; len must be of the same size class: entry_keeps_class. */
+size_t entry_room(const struct entry *e);
+bool entry_keeps_class(const struct entry *e, size_t len);
+void entry_set_len(struct entry *e, size_t len);
 /* entry_set_object: the caller has settled what the old one held. */
 void entry_set_object(struct entry *e, void *object);
 int64_t entry_expire_ms(const struct entry *e); /* Unix time; 0: never */
@@ -128,6 +146,10 @@ void table_length_changed(struct table *t, const struct entry *e, size_t before)
 /* table_set_expire: e was found under `hash`; returns where it is now, NULL without memory. */
 struct entry *table_set_expire(struct table *t, struct entry *e, uint64_t hash,
                                int64_t expire_ms) ON_SHARD;
+/* table_note_due: something inside the object of e, which lies under `hash`, expires at due_ms since it was changed in
+ * place: the sweep comes by. It may be told again, or of nothing any more; OBJECT_NEVER is allowed. False: no memory, and it
+ * is not noted. What table_put, table_prepare and table_set_expire store is noted by themselves. */
+MUST_CHECK bool table_note_due(struct table *t, struct entry *e, uint64_t hash, int64_t due_ms) ON_SHARD;
 bool table_delete(struct table *t, struct span key, uint64_t hash) ON_SHARD;
 /* table_take: like table_delete, but what the entry held goes to *out (bytes copied when inline,
  * into `scratch` of ENTRY_INLINE_MAX bytes), with its expiry. For RENAME and MOVE. */
@@ -155,10 +177,11 @@ struct entry *table_random(const struct table *t, struct rng *r) ON_SHARD;
 /* --- a shard's databases --- */
 struct keyspace_stats {
     uint64_t hits, misses; /* counted by the commands that read */
-    uint64_t expired;      /* lazily and actively */
-    uint64_t expiry_cuts;  /* keyspace_expire_some ended before all that was due had gone */
-    uint64_t pending_free; /* entries of flushed tables that are not freed yet */
-    uint64_t freed_late;   /* those that keyspace_free_some has freed */
+    uint64_t expired;       /* keys, lazily and actively */
+    uint64_t expired_inner; /* what the sweep took out of objects */
+    uint64_t expiry_cuts;   /* a turn's slice of it ended before all that was due had gone; its caller counts */
+    uint64_t pending_free;  /* entries of flushed tables, and objects, that are not freed yet */
+    uint64_t freed_late;    /* those that keyspace_free_some has freed */
 };
 
 MUST_CHECK enum err keyspace_create(struct keyspace **out, struct mem *m, unsigned databases);
@@ -178,8 +201,9 @@ struct entry *keyspace_find(struct keyspace *k, unsigned db, struct span key, ui
                             int64_t now_ms) ON_SHARD;
 enum { EXPIRE_TICK_MS = 256 };
 /* keyspace_guard: keys with a hash for which `pinned` is true, in any database, are not deleted when their time
- * comes: somebody reads in place what they hold. They go with the first look or sweep when it is false again. It is
- * asked about dead keys only. */
+ * comes, and nothing inside them is touched by the sweep: somebody reads in place what they hold. They go with the first
+ * look or sweep when it is false again. It is asked about dead keys only, and by the sweep about those that may hold
+ * something dead. */
 typedef bool pinned_fn(void *arg, uint64_t hash);
 void keyspace_guard(struct keyspace *k, pinned_fn *pinned, void *arg);
 /* keyspace_flush: empties a database at once, whose table goes unless writes to it are prepared; the memory is
@@ -189,9 +213,13 @@ uint64_t keyspace_flush(struct keyspace *k, unsigned db) ON_SHARD;
  * may pass over their keys once: it finds them a tick later. O(1). */
 void keyspace_swap(struct keyspace *k, unsigned a, unsigned b) ON_SHARD;
 /* keyspace_expire_some, keyspace_free_some: a slice of the work that is due, about `entries`
- * entries (one group of buckets or one chain more); true when more is left. Keys are
- * due for it up to EXPIRE_TICK_MS after their time, for keyspace_find at once. */
+ * entries, elements taken out of objects and allocations freed (one group of buckets or one chain more); true when more
+ * is left. Keys, and what is inside objects, are due for it up to EXPIRE_TICK_MS after their time; keys are for
+ * keyspace_find at once. A table where nothing is due costs O(1). */
 bool keyspace_expire_some(struct keyspace *k, int64_t now_ms, unsigned entries) ON_SHARD;
 bool keyspace_free_some(struct keyspace *k, unsigned entries) ON_SHARD;
+/* keyspace_bury: frees an object that no entry holds any more, of a type with destroy_some: at once when it is light, else by
+ * keyspace_free_some. O(1). */
+void keyspace_bury(struct keyspace *k, struct object *o) ON_SHARD;
 
 #endif

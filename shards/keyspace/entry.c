@@ -9,6 +9,10 @@ void keyspace_register_type(unsigned type, const struct value_ops *ops) {
     type_ops[type] = *ops;
 }
 
+const struct value_ops *value_ops_of(unsigned type) {
+    return &type_ops[type];
+}
+
 struct span entry_key(const struct entry *e) {
     return (struct span){(const char *)entry_raw(e) + entry_key_at(e), entry_key_len(e)};
 }
@@ -53,6 +57,23 @@ void entry_set_int(struct entry *e, int64_t v) {
     memcpy((char *)e + entry_value_at(e), &v, sizeof v);
 }
 
+size_t entry_room(const struct entry *e) {
+    size_t room = mem_size(entry_size(e)) - entry_value_at(e);
+    return room < ENTRY_INLINE_MAX ? room : ENTRY_INLINE_MAX;
+}
+
+bool entry_keeps_class(const struct entry *e, size_t len) {
+    return len <= ENTRY_INLINE_MAX && mem_size(entry_value_at(e) + len) == mem_size(entry_size(e));
+}
+
+void entry_set_len(struct entry *e, size_t len) {
+    ASSERT(entry_type(e) != VALUE_STRING); /* table_lengths would not hear of it */
+    ASSERT(repr_is_bytes(entry_repr(e)));
+    ASSERT(entry_keeps_class(e, len));
+    uint32_t tail = (entry_tail(e) & ~(uint32_t)ENTRY_INLINE_MAX) | (uint32_t)len;
+    memcpy((char *)e + 2, &tail, sizeof tail);
+}
+
 void entry_set_object(struct entry *e, void *object) {
     ASSERT(entry_repr(e) == REPR_OBJECT);
     memcpy((char *)e + entry_value_at(e), &object, sizeof object);
@@ -95,15 +116,6 @@ struct value entry_value(const struct entry *e) {
 unsigned entry_word_bin(const struct entry *e) {
     struct value v = entry_value(e);
     return value_bin(&v);
-}
-
-void value_destroy(struct mem *m, const struct value *v) {
-    type_ops[v->type].destroy(m, v->object);
-}
-
-void entry_drop_object(struct mem *m, const struct entry *e) {
-    if (entry_repr(e) == REPR_OBJECT)
-        type_ops[entry_type(e)].destroy(m, word_of(e));
 }
 
 void entry_overwrite(struct entry *e, const struct value *v, int64_t expire_ms) {

@@ -81,6 +81,27 @@ static inline bool repr_is_bytes(unsigned repr) {
     return repr == REPR_INLINE || repr == REPR_RAW;
 }
 
+const struct value_ops *value_ops_of(unsigned type);
+
+/* value_inner_ms, entry_inner_ms: when something inside the object expires; OBJECT_NEVER. */
+static inline int64_t value_inner_ms(const struct value *v) {
+    if (likely(v->repr != REPR_OBJECT || v->type == VALUE_STRING))
+        return OBJECT_NEVER;
+    if (value_ops_of(v->type)->expire_some == NULL)
+        return OBJECT_NEVER;
+    return ((const struct object *)v->object)->due_ms;
+}
+
+/* entry_may_have_times: without looking at the object, as entry_inner_ms does. */
+static inline bool entry_may_have_times(const struct entry *e) {
+    unsigned type = entry_raw(e)[0] & 0x0f, repr = entry_raw(e)[0] >> 4 & 3;
+    return repr == REPR_OBJECT && type != VALUE_STRING && value_ops_of(type)->expire_some != NULL;
+}
+
+static inline int64_t entry_inner_ms(const struct entry *e) {
+    return ((const struct object *)entry_object(e))->due_ms;
+}
+
 /* entry_size_for: what to ask of the allocator for these parts. */
 static inline size_t entry_size_for(size_t key_len, bool expires, const struct value *v) {
     return ENTRY_HEADER + (expires ? ENTRY_EXPIRY : 0U) +
@@ -132,9 +153,4 @@ void entry_write(struct entry *to, struct span key, const struct value *v, int64
 void entry_overwrite(struct entry *e, const struct value *v, int64_t expire_ms);
 /* entry_value: what it holds, as put takes it; bytes point into the entry. */
 struct value entry_value(const struct entry *e);
-/* value_destroy: what a REPR_OBJECT value holds. */
-void value_destroy(struct mem *m, const struct value *v);
-/* entry_drop_object: destroys the object that it holds, if any. */
-void entry_drop_object(struct mem *m, const struct entry *e);
-
 #endif

@@ -1,11 +1,4 @@
 #include "resize_impl.h"
-#include "shards/rng.h"
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-/* One secret for all shards of the process: they must agree on which of them a key belongs to.
- * Written once before the first shard starts. */
-static unsigned char hash_secret[XXH3_SECRET_SIZE_MIN + 56];
 
 struct keyspace {
     struct mem *mem;
@@ -13,10 +6,9 @@ struct keyspace {
     struct keyspace_stats stats;
     pinned_fn *pinned;
     void *pinned_arg;
-    /* where keyspace_expire_some goes on */
-    unsigned sweep_db;
-    uint32_t sweep_group;
-    struct dead_table *graves; /* flushed tables, to be freed in slices */
+    unsigned sweep_db;         /* where keyspace_expire_some goes on */
+    struct morgue morgue;      /* objects, to be freed in slices */
+    struct dead_table *graves; /* flushed tables, the same */
     struct table *tables[];
 };
 
@@ -25,28 +17,20 @@ struct dead_table {
     struct dead_table *next;
 };
 
-enum err keyspace_seed_hash(const uint64_t *fixed_seed) {
-    if (fixed_seed == NULL)
-        return rng_entropy(hash_secret, sizeof hash_secret);
-    struct rng r;
-    rng_seed(&r, *fixed_seed);
-    for (size_t i = 0; i < sizeof hash_secret; i++)
-        hash_secret[i] = (unsigned char)rng_next(&r);
-    return OK;
-}
-
-uint64_t keyspace_hash(struct span key) {
-    return XXH3_64bits_withSecret(key.ptr, key.len, hash_secret, sizeof hash_secret);
-}
-
 enum err keyspace_create(struct keyspace **out, struct mem *m, unsigned databases) {
     struct keyspace *k = mem_zalloc(m, sizeof *k + databases * sizeof(struct table *));
     if (k == NULL)
         return ERR_NOMEM;
     k->mem = m;
+    k->morgue = (struct morgue){m, NULL, &k->stats.pending_free};
     k->databases = databases;
     *out = k;
     return OK;
+}
+
+static ON_SHARD void table_empty(struct table *t) {
+    for (unsigned budget = UINT32_MAX; table_drain(t, &budget); budget = UINT32_MAX) {
+    }
 }
 
 void keyspace_destroy(struct keyspace *k) {
@@ -55,8 +39,7 @@ void keyspace_destroy(struct keyspace *k) {
         struct table *t = k->tables[db];
         if (t == NULL)
             continue;
-        while (table_drain(t, UINT32_MAX)) {
-        }
+        table_empty(t);
         table_release(t);
     }
     while (keyspace_free_some(k, UINT32_MAX)) {
@@ -71,7 +54,7 @@ unsigned keyspace_databases(const struct keyspace *k) {
 struct table *keyspace_table(struct keyspace *k, unsigned db) {
     ASSERT(db < k->databases);
     if (unlikely(k->tables[db] == NULL))
-        k->tables[db] = table_create(k->mem);
+        k->tables[db] = table_create(&k->morgue);
     return k->tables[db];
 }
 
@@ -148,8 +131,7 @@ uint64_t keyspace_flush(struct keyspace *k, unsigned db) {
     /* Nothing to put off, or no room to: free it here. */
     mem_free(k->mem, grave, sizeof *grave);
     if (dead == t) {
-        while (table_drain(t, UINT32_MAX)) {
-        }
+        table_empty(t);
         table_release(t);
     } else {
         table_clear(t);
@@ -157,89 +139,115 @@ uint64_t keyspace_flush(struct keyspace *k, unsigned db) {
     return count;
 }
 
-bool keyspace_free_some(struct keyspace *k, unsigned entries) {
+void keyspace_bury(struct keyspace *k, struct object *o) {
+    (void)morgue_bring(&k->morgue, o->type, o);
+}
+
+/* free_grave: some of the first flushed table. */
+static ON_SHARD void free_grave(struct keyspace *k, unsigned *budget) {
     struct dead_table *grave = k->graves;
-    if (grave == NULL)
-        return false;
     uint64_t before = grave->table->count;
-    bool more = table_drain(grave->table, entries);
-    uint64_t freed = before - grave->table->count;
-    k->stats.pending_free -= freed;
-    k->stats.freed_late += freed;
-    if (!more) {
-        ASSERT(grave->table->prepared == 0);
-        table_release(grave->table);
-        k->graves = grave->next;
-        mem_free(k->mem, grave, sizeof *grave);
+    bool more = table_drain(grave->table, budget);
+    k->stats.pending_free -= before - grave->table->count;
+    if (more)
+        return;
+    ASSERT(grave->table->prepared == 0);
+    table_release(grave->table);
+    k->graves = grave->next;
+    mem_free(k->mem, grave, sizeof *grave);
+}
+
+bool keyspace_free_some(struct keyspace *k, unsigned entries) {
+    unsigned budget = entries;
+    uint64_t before = k->stats.pending_free;
+    /* Objects first: emptying a table brings more of them. */
+    while (budget != 0 && (k->morgue.first != NULL || k->graves != NULL)) {
+        if (!morgue_free_some(&k->morgue, &budget) && k->graves != NULL && budget != 0)
+            free_grave(k, &budget);
     }
-    return k->graves != NULL;
+    k->stats.freed_late += before - k->stats.pending_free;
+    return k->morgue.first != NULL || k->graves != NULL;
 }
 
 /* Groups that are due, fetched together: one at a time, each would wait for its own cache misses. */
 enum { SWEEP_GROUPS = 8 };
 
-/* due_groups: the next groups of a segment whose stamp's tick is over. Then a key in them is dead for
- * certain, and where keys go all the time nothing is looked at in vain. */
+/* due_groups: the next groups of a segment whose stamp's tick is over. Then something in them is dead for
+ * certain, and where keys go all the time nothing is looked at in vain. *next becomes the earliest of the other stamps that
+ * were passed, if it is earlier. */
 static unsigned due_groups(const uint32_t *due, uint32_t from, uint32_t now,
-                           uint32_t groups[SWEEP_GROUPS]) {
+                           uint32_t groups[SWEEP_GROUPS], uint32_t *next) {
     unsigned n = 0;
-    for (uint32_t group = from; group < TABLE_GROUPS && n < SWEEP_GROUPS; group++)
+    uint32_t least = *next;
+    for (uint32_t group = from; group < TABLE_GROUPS && n < SWEEP_GROUPS; group++) {
         if (unlikely(due[group] < now))
             groups[n++] = group;
+        else if (due[group] < least)
+            least = due[group];
+    }
+    *next = least;
     return n;
 }
 
-/* sweep_pass: goes on in one table to its end; returns false when `budget` ended before. */
-static ON_SHARD bool sweep_pass(struct keyspace *k, struct table *t, int64_t now_ms,
-                                unsigned *budget) {
-    const struct reaper reaper = {now_ms, k->pinned, k->pinned_arg};
-    uint32_t now = tick_of(now_ms), groups[SWEEP_GROUPS];
-    while (k->sweep_group / TABLE_GROUPS < table_segments(t)) {
-        if (*budget == 0)
-            return false;
-        uint32_t segment = k->sweep_group / TABLE_GROUPS;
-        const uint32_t *due = t->due[segment];
-        unsigned n = due ? due_groups(due, k->sweep_group % TABLE_GROUPS, now, groups) : 0;
-        /* A segment that is passed over costs as much as looking at an entry. */
-        unsigned looked = 1;
-        uint64_t expired = 0;
-        table_prefetch_groups(t, segment, groups, n);
-        for (unsigned i = 0; i < n; i++)
-            looked += table_expire_group(t, segment, groups[i], &reaper, &expired);
-        k->sweep_group = segment * TABLE_GROUPS +
-                         (n < SWEEP_GROUPS ? TABLE_GROUPS : groups[SWEEP_GROUPS - 1] + 1);
-        k->stats.expired += expired;
-        table_settle(t, expired);
-        *budget -= looked < *budget ? looked : *budget;
+/* sweep_groups: those of a segment; returns where to go on, in groups of it. */
+static ON_SHARD uint32_t sweep_groups(struct table *t, uint32_t segment, const uint32_t *groups,
+                                      unsigned n, struct reaper *r) {
+    table_prefetch_groups(t, segment, groups, n);
+    for (unsigned i = 0; i < n; i++) {
+        table_expire_group(t, segment, groups[i], r);
+        if (r->cut)
+            return groups[i];
     }
+    return n < SWEEP_GROUPS ? TABLE_GROUPS : groups[SWEEP_GROUPS - 1] + 1;
+}
+
+/* sweep_pass: goes on in one table to its end; returns false when the budget ended before. */
+static ON_SHARD bool sweep_pass(struct table *t, struct reaper *r) {
+    uint32_t now = tick_of(r->now_ms), groups[SWEEP_GROUPS];
+    if (t->sweep_group == 0)
+        t->sweep_due = TICK_NEVER;
+    while (t->sweep_group / TABLE_GROUPS < table_segments(t)) {
+        if (r->budget == 0)
+            return false;
+        uint32_t segment = t->sweep_group / TABLE_GROUPS, from = t->sweep_group % TABLE_GROUPS;
+        const uint32_t *due = t->due[segment];
+        unsigned n = due ? due_groups(due, from, now, groups, &t->sweep_due) : 0;
+        uint64_t before = r->deleted;
+        t->sweep_group = segment * TABLE_GROUPS + sweep_groups(t, segment, groups, n, r);
+        table_settle(t, r->deleted - before);
+        reaper_spend(r, 1); /* a segment that is passed over costs as much as looking at an entry */
+    }
+    t->sweep_group = 0;
     return true;
 }
 
 /* sweep: passes over one table until nothing that is due can be left. While keys go the table
  * shrinks, which moves entries from its end to buckets that this pass has been at already. */
-static ON_SHARD bool sweep(struct keyspace *k, struct table *t, int64_t now_ms, unsigned *budget) {
+static ON_SHARD bool sweep(struct table *t, struct reaper *r) {
     for (;;) {
-        if (!sweep_pass(k, t, now_ms, budget))
+        if (!sweep_pass(t, r))
             return false;
-        k->sweep_group = 0;
-        bool moved = t->merged_due < tick_of(now_ms);
+        bool moved = t->merged_due < tick_of(r->now_ms);
         t->merged_due = TICK_NEVER;
         if (!moved)
-            return true;
+            break;
     }
+    t->due_first = t->sweep_due;
+    return true;
 }
 
 bool keyspace_expire_some(struct keyspace *k, int64_t now_ms, unsigned entries) {
-    unsigned budget = entries;
-    while (k->sweep_db < k->databases) {
+    struct reaper r = {
+        .now_ms = now_ms, .pinned = k->pinned, .arg = k->pinned_arg, .budget = entries};
+    for (; k->sweep_db < k->databases; k->sweep_db++) {
         struct table *t = k->tables[k->sweep_db];
-        if (t != NULL && t->expires != 0 && !sweep(k, t, now_ms, &budget)) {
-            k->stats.expiry_cuts++;
-            return true;
-        }
-        k->sweep_db++;
-        k->sweep_group = 0; /* it may stand in a table that was flushed meanwhile */
+        if (t != NULL && t->due_first < tick_of(now_ms) && !sweep(t, &r))
+            break;
     }
-    k->sweep_db = 0;
-    return false;
+    bool more = k->sweep_db < k->databases;
+    if (!more)
+        k->sweep_db = 0;
+    k->stats.expired += r.expired;
+    k->stats.expired_inner += r.expired_inner;
+    return more;
 }

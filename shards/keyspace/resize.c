@@ -1,4 +1,3 @@
-#include "chain_impl.h"
 #include "resize_impl.h"
 #include "shards/clock.h"
 
@@ -137,6 +136,10 @@ bool resize_stamp(struct table *t, uint32_t i, uint32_t tick) {
     uint32_t *stamp = &(*due)[i % TABLE_SEGMENT / TABLE_GROUP];
     if (tick < *stamp)
         *stamp = tick;
+    if (tick < t->due_first)
+        t->due_first = tick;
+    if (tick < t->sweep_due)
+        t->sweep_due = tick;
     return true;
 }
 
@@ -168,22 +171,17 @@ static void deal(struct table *t, const struct bucket *from, struct bucket *low,
     for (unsigned used = bucket_used(from); used != 0; used &= used - 1) {
         unsigned i = (unsigned)__builtin_ctz(used);
         struct entry *e = bucket_address(from, i);
-        bool up = (keyspace_hash(entry_key(e)) & t->base) != 0;
+        bool up = (hash_of(entry_key(e)) & t->base) != 0;
         bool fits = chain_insert(up ? high : low, e, bucket_print_at(from, i), pool, &t->overflows);
-        ASSERT(fits); /* chain_impl.h says why */
+        ASSERT(fits); /* shards/chain.h says why */
     }
 }
 
 static void split(struct table *t, struct bucket *low, struct bucket *high) {
-    struct bucket *pool = NULL;
+    struct bucket *pool = NULL, copy;
     chain_prefetch(low);
     for (struct bucket *b = low; b != NULL;) {
-        struct bucket copy = *b;
-        if (b == low)
-            memset(low, 0, sizeof *low);
-        else
-            chain_pool_put(&pool, b);
-        b = bucket_next(&copy);
+        b = chain_take(low, b, &copy, &pool);
         deal(t, &copy, low, high, &pool);
     }
     chain_pool_free(pool, &t->overflows);
@@ -212,39 +210,6 @@ static void drop_segment_from(struct table *t, uint32_t i) {
     resize_drop_stamps(t, i);
 }
 
-/* merge: joins two chains; false, and nothing has changed, when that takes memory there is not. */
-static bool merge(struct table *t, struct bucket *into, struct bucket *from) {
-    unsigned a, b;
-    unsigned have = chain_len(into, &a) - 1 + chain_len(from, &b) - 1;
-    /* One more than the result needs: the first bucket moved cannot be used again itself. */
-    unsigned need = a + b <= BUCKET_PLACES ? 0 : (a + b - BUCKET_PLACES + 7) / 8 + 1;
-    struct bucket *pool = NULL;
-    for (; have < need; have++) {
-        struct bucket *extra = overflow_create(&t->overflows);
-        if (extra == NULL) {
-            chain_pool_free(pool, &t->overflows);
-            return false;
-        }
-        chain_pool_put(&pool, extra);
-    }
-    for (struct bucket *each = from; each != NULL;) {
-        struct bucket copy = *each;
-        if (each == from)
-            memset(from, 0, sizeof *from);
-        else
-            chain_pool_put(&pool, each);
-        each = bucket_next(&copy);
-        for (unsigned used = bucket_used(&copy); used != 0; used &= used - 1) {
-            unsigned i = (unsigned)__builtin_ctz(used);
-            bool fits = chain_insert(into, bucket_address(&copy, i), bucket_print_at(&copy, i),
-                                     &pool, &t->overflows);
-            ASSERT(fits);
-        }
-    }
-    chain_pool_free(pool, &t->overflows);
-    return true;
-}
-
 void resize_shrink(struct table *t) {
     if (likely(t->count * 20 >= (uint64_t)t->bucket_count * TABLE_SHRINK_PER_20) ||
         t->bucket_count <= TABLE_FIRST)
@@ -252,7 +217,8 @@ void resize_shrink(struct table *t) {
     uint32_t last = t->bucket_count - 1;
     uint32_t base = last < t->base ? t->base / 2 : t->base;
     uint32_t into = last - base;
-    if (!share_stamp(t, last, into) || !merge(t, table_bucket(t, into), table_bucket(t, last)))
+    if (!share_stamp(t, last, into) ||
+        !chain_merge(table_bucket(t, into), table_bucket(t, last), &t->overflows))
         return;
     uint32_t due = stamp_of(t, last);
     t->merged_due = due < t->merged_due ? due : t->merged_due;

@@ -1,12 +1,12 @@
-#include "chain_impl.h"
 #include "resize_impl.h"
 
-struct table *table_create(struct mem *m) {
-    struct table *t = mem_zalloc(m, sizeof *t);
+struct table *table_create(struct morgue *g) {
+    struct table *t = mem_zalloc(g->mem, sizeof *t);
     if (t == NULL)
         return NULL;
-    t->mem = t->overflows.mem = m;
-    t->merged_due = TICK_NEVER;
+    t->mem = t->overflows.mem = g->mem;
+    t->morgue = g;
+    t->merged_due = t->due_first = t->sweep_due = TICK_NEVER;
     return t;
 }
 
@@ -78,11 +78,6 @@ int64_t table_ttl_sum_ms(const struct table *t, int64_t now_ms) {
     return sum > INT64_MAX ? INT64_MAX : sum < INT64_MIN ? INT64_MIN : (int64_t)sum;
 }
 
-static void count_expiry(struct table *t, int64_t before_ms, int64_t after_ms) {
-    t->expires += (uint64_t)(after_ms != EXPIRE_NEVER) - (uint64_t)(before_ms != EXPIRE_NEVER);
-    t->expire_ms_sum += after_ms - before_ms;
-}
-
 /* count_rewrite: mostly nothing changes, and then nothing is written. */
 static void count_rewrite(struct table *t, unsigned bin_before, unsigned bin_after,
                           int64_t expiry_before_ms, int64_t expiry_after_ms) {
@@ -91,7 +86,7 @@ static void count_rewrite(struct table *t, unsigned bin_before, unsigned bin_aft
         t->lengths[bin_after]++;
     }
     if (unlikely(expiry_before_ms != expiry_after_ms))
-        count_expiry(t, expiry_before_ms, expiry_after_ms);
+        table_count_expiry(t, expiry_before_ms, expiry_after_ms);
 }
 
 void table_set_int(struct table *t, struct entry *e, int64_t v) {
@@ -110,6 +105,24 @@ static void *entry_alloc(struct table *t, size_t size) {
     return mem_alloc(t->mem, mem_size(size));
 }
 
+/* stamp: what is stored in bucket i with this expiry is going to be swept in time. */
+static bool stamp(struct table *t, uint32_t i, const struct value *v, int64_t expire_ms) {
+    int64_t inner_ms = value_inner_ms(v), due_ms = inner_ms;
+    if (expire_ms != EXPIRE_NEVER && expire_ms < due_ms)
+        due_ms = expire_ms;
+    if (likely(due_ms == OBJECT_NEVER))
+        return true;
+    t->inner |= inner_ms != OBJECT_NEVER;
+    return resize_stamp(t, i, tick_of(due_ms));
+}
+
+unsigned table_drop_object(struct table *t, const struct entry *e) {
+    if (entry_repr(e) != REPR_OBJECT)
+        return 0;
+    void *object = entry_object(e);
+    return object == NULL ? 0 : morgue_bring(t->morgue, entry_type(e), object);
+}
+
 /* rewrite: gives the entry at a place another value and expiry, in its own memory when the size
  * class stays, so the common overwrite allocates nothing. The old object is the caller's to settle.
  */
@@ -124,7 +137,7 @@ static ON_SHARD struct entry *rewrite(struct table *t, struct place at, uint64_t
     if (size != old_size && mem_size(size) != mem_size(old_size) &&
         (e = entry_alloc(t, size)) == NULL)
         return NULL;
-    if (expires && !resize_stamp(t, table_index(t, hash), tick_of(expire_ms))) {
+    if (unlikely(!stamp(t, table_index(t, hash), v, expire_ms))) {
         if (e != old)
             mem_free(t->mem, e, size);
         return NULL;
@@ -142,11 +155,11 @@ static ON_SHARD struct entry *rewrite(struct table *t, struct place at, uint64_t
     return e;
 }
 
-/* end_if_empty: a table without entries has no buckets, unless some are wanted soon. */
-static bool end_if_empty(struct table *t) {
+bool table_end_if_empty(struct table *t) {
     if (t->count != 0 || t->prepared != 0)
         return false;
     resize_end(t);
+    t->inner = false;
     return true;
 }
 
@@ -154,7 +167,7 @@ static bool end_if_empty(struct table *t) {
 static ON_SHARD void count_new(struct table *t, unsigned bin, int64_t expire_ms) {
     t->count++;
     t->lengths[bin]++;
-    count_expiry(t, EXPIRE_NEVER, expire_ms);
+    table_count_expiry(t, EXPIRE_NEVER, expire_ms);
     resize_grow(t);
 }
 
@@ -167,7 +180,7 @@ static ON_SHARD struct entry *insert(struct table *t, struct span key, uint64_t 
     size_t size = entry_size_for(key.len, expires, v);
     bool stamps_before = resize_has_stamps(t, i);
     struct entry *e = entry_alloc(t, size);
-    if (e == NULL || (expires && !resize_stamp(t, i, tick_of(expire_ms))))
+    if (e == NULL || !stamp(t, i, v, expire_ms))
         goto fail;
     entry_write(e, key, v, expire_ms);
     if (!chain_insert(table_bucket(t, i), e, bucket_print(hash), NULL, &t->overflows))
@@ -178,7 +191,7 @@ fail:
     mem_free(t->mem, e, size);
     if (!stamps_before)
         resize_drop_stamps(t, i);
-    end_if_empty(t);
+    table_end_if_empty(t);
     return NULL;
 }
 
@@ -205,7 +218,7 @@ struct entry *table_put(struct table *t, struct span key, uint64_t hash, const s
     struct entry *e = rewrite(t, at, hash, v, expire_ms);
     bool same_object = v->repr == REPR_OBJECT && v->object == before.object;
     if (e != NULL && !same_object)
-        value_destroy(t->mem, &before);
+        (void)morgue_bring(t->morgue, before.type, before.object);
     return e;
 }
 
@@ -242,7 +255,7 @@ struct prepared *table_prepare(struct table *t, struct span key, uint64_t hash,
     struct entry *expiring = keep ? make_entry(t, key, v, EXPIRE_MS_MAX) : NULL;
     if (room == NULL || e == NULL || (keep && expiring == NULL) || !resize_begin(t))
         goto fail;
-    if (expire_ms != EXPIRE_NEVER && !resize_stamp(t, table_index(t, hash), tick_of(expire_ms)))
+    if (!stamp(t, table_index(t, hash), v, expire_ms))
         goto fail;
     t->prepared++;
     struct prepared *p = (struct prepared *)room;
@@ -252,7 +265,7 @@ fail:
     overflow_free(&t->overflows, room);
     free_entry(t, e);
     free_entry(t, expiring);
-    end_if_empty(t);
+    table_end_if_empty(t);
     return NULL;
 }
 
@@ -270,7 +283,7 @@ static ON_SHARD void replace(struct table *t, struct place at, struct entry *e, 
     struct entry *old = bucket_address(at.bucket, at.i);
     count_rewrite(t, entry_bin(old), entry_bin(e), entry_expire_ms(old), expire_ms);
     bucket_set(at.bucket, at.i, e, bucket_print_at(at.bucket, at.i));
-    entry_drop_object(t->mem, old);
+    (void)table_drop_object(t, old);
     free_entry(t, old);
 }
 
@@ -291,8 +304,9 @@ struct entry *table_commit(struct prepared *prepared, int64_t now_ms) {
     }
     free_entry(t, p.expiring);
     int64_t expire_ms = entry_expire_ms(p.entry);
+    struct value v = entry_value(p.entry);
     uint32_t i = table_index(t, p.hash);
-    bool stamped = expire_ms == EXPIRE_NEVER || resize_stamp(t, i, tick_of(expire_ms));
+    bool stamped = stamp(t, i, &v, expire_ms);
     ASSERT(stamped); /* table_impl.h says why */
     if (there) {
         replace(t, at, p.entry, expire_ms);
@@ -300,7 +314,7 @@ struct entry *table_commit(struct prepared *prepared, int64_t now_ms) {
         bool fits =
             chain_insert(table_bucket(t, i), p.entry, bucket_print(p.hash), &pool, &t->overflows);
         ASSERT(fits);
-        count_new(t, entry_bin(p.entry), expire_ms);
+        count_new(t, value_bin(&v), expire_ms);
     }
     chain_pool_free(pool, &t->overflows);
     return p.entry;
@@ -312,10 +326,10 @@ void table_abandon(struct prepared *prepared) {
     struct table *t = p.table;
     chain_pool_free(pool, &t->overflows);
     bool stamped = entry_has_expiry(p.entry);
-    entry_drop_object(t->mem, p.entry);
+    (void)table_drop_object(t, p.entry);
     free_entry(t, p.entry);
     free_entry(t, p.expiring);
-    if (!end_if_empty(t) && stamped && t->expires == 0 && t->prepared == 0)
+    if (!table_end_if_empty(t) && stamped && t->expires == 0 && !t->inner && t->prepared == 0)
         resize_drop_all_stamps(t);
 }
 
@@ -333,14 +347,22 @@ struct entry *table_set_expire(struct table *t, struct entry *e, uint64_t hash, 
     return rewrite(t, at, hash, &v, stored_expiry(expire_ms));
 }
 
+bool table_note_due(struct table *t, struct entry *e, uint64_t hash, int64_t due_ms) {
+    ASSERT(table_find(t, entry_key(e), hash) == e);
+    if (due_ms == OBJECT_NEVER)
+        return true;
+    t->inner = true;
+    return resize_stamp(t, table_index(t, hash), tick_of(due_ms));
+}
+
 /* unlink_entry: takes an entry out and frees its bytes, not its object. */
 static ON_SHARD void unlink_entry(struct table *t, uint32_t index, struct place at) {
     struct entry *e = bucket_address(at.bucket, at.i);
-    count_expiry(t, entry_expire_ms(e), EXPIRE_NEVER);
+    table_count_expiry(t, entry_expire_ms(e), EXPIRE_NEVER);
     mem_free(t->mem, e, entry_size(e));
     chain_remove(table_bucket(t, index), at, &t->overflows);
     t->count--;
-    if (!end_if_empty(t))
+    if (!table_end_if_empty(t))
         resize_shrink(t);
 }
 
@@ -349,7 +371,7 @@ bool table_delete(struct table *t, struct span key, uint64_t hash) {
     if (!find(t, key, hash, &at))
         return false;
     t->lengths[entry_bin(bucket_address(at.bucket, at.i))]--;
-    entry_drop_object(t->mem, bucket_address(at.bucket, at.i));
+    (void)table_drop_object(t, bucket_address(at.bucket, at.i));
     unlink_entry(t, table_index(t, hash), at);
     return true;
 }
@@ -369,138 +391,4 @@ bool table_take(struct table *t, struct span key, uint64_t hash, char *scratch, 
     }
     unlink_entry(t, table_index(t, hash), at);
     return true;
-}
-
-/* sift: deletes the entries of one chain that have to go, all of them without a reaper; returns how many.
- * The chain is built again of what is left, which as in a split takes no memory. */
-static ON_SHARD unsigned sift(struct table *t, struct bucket *head, const struct reaper *r) {
-    struct bucket *pool = NULL;
-    unsigned deleted = 0;
-    for (struct bucket *b = head; b != NULL;) {
-        struct bucket copy = *b;
-        if (b == head)
-            memset(head, 0, sizeof *head);
-        else
-            chain_pool_put(&pool, b);
-        b = bucket_next(&copy);
-        for (unsigned used = bucket_used(&copy); used != 0; used &= used - 1) {
-            unsigned i = (unsigned)__builtin_ctz(used);
-            struct entry *e = bucket_address(&copy, i);
-            if (r != NULL && !reaper_takes(r, e)) {
-                bool fits = chain_insert(head, e, bucket_print_at(&copy, i), &pool, &t->overflows);
-                ASSERT(fits);
-                continue;
-            }
-            t->lengths[entry_bin(e)]--;
-            entry_drop_object(t->mem, e);
-            count_expiry(t, entry_expire_ms(e), EXPIRE_NEVER);
-            mem_free(t->mem, e, entry_size(e));
-            deleted++;
-        }
-    }
-    chain_pool_free(pool, &t->overflows);
-    t->count -= deleted;
-    return deleted;
-}
-
-/* chain_dead: how many have to go; *next becomes the earliest expiry of the others if it is earlier: a
- * pinned key that is dead makes every sweep come back. */
-static unsigned chain_dead(const struct bucket *b, const struct reaper *r, unsigned *looked,
-                           uint32_t *next) {
-    unsigned dead = 0;
-    for (; b != NULL; b = bucket_next(b))
-        for (unsigned used = bucket_used(b); used != 0; used &= used - 1) {
-            const struct entry *e = bucket_address(b, (unsigned)__builtin_ctz(used));
-            *looked += 1;
-            if (!entry_has_expiry(e))
-                continue;
-            uint32_t tick = tick_of(entry_expiry(e));
-            if (reaper_takes(r, e))
-                dead++;
-            else if (tick < *next)
-                *next = tick;
-        }
-    return dead;
-}
-
-/* group_end: the bucket after the last of a group. */
-static uint32_t group_end(const struct table *t, uint32_t first) {
-    return first + TABLE_GROUP < t->bucket_count ? first + TABLE_GROUP : t->bucket_count;
-}
-
-void table_prefetch_groups(const struct table *t, uint32_t segment, const uint32_t *groups,
-                           unsigned n) {
-    for (unsigned g = 0; g < n; g++) {
-        uint32_t first = segment * TABLE_SEGMENT + groups[g] * TABLE_GROUP;
-        for (uint32_t i = first; i < group_end(t, first); i++)
-            prefetch(table_bucket(t, i));
-    }
-    for (unsigned g = 0; g < n; g++) {
-        uint32_t first = segment * TABLE_SEGMENT + groups[g] * TABLE_GROUP;
-        for (uint32_t i = first; i < group_end(t, first); i++)
-            chain_prefetch(table_bucket(t, i));
-    }
-}
-
-unsigned table_expire_group(struct table *t, uint32_t segment, uint32_t group,
-                            const struct reaper *r, uint64_t *expired) {
-    unsigned looked = 0;
-    uint32_t first = segment * TABLE_SEGMENT + group * TABLE_GROUP;
-    uint32_t next = t->prepared == 0 ? TICK_NEVER : TICK_NEVER - 1;
-    for (uint32_t i = first; i < group_end(t, first); i++) {
-        struct bucket *head = table_bucket(t, i);
-        if (chain_dead(head, r, &looked, &next) != 0)
-            *expired += sift(t, head, r);
-    }
-    t->due[segment][group] = next;
-    return looked;
-}
-
-void table_settle(struct table *t, uint64_t deleted) {
-    if (end_if_empty(t))
-        return;
-    for (uint64_t i = 0; i < deleted; i++)
-        resize_shrink(t);
-}
-
-struct table *table_move_out(struct table *t) {
-    struct table fresh = {.mem = t->mem,
-                          .overflows = {t->mem, t->prepared}, /* each lies in one */
-                          .merged_due = TICK_NEVER,
-                          .prepared = t->prepared,
-                          .growth_ns = t->growth_ns};
-    struct table *out = mem_alloc(t->mem, sizeof *out);
-    bool ready = out != NULL && resize_begin(&fresh);
-    for (uint32_t i = 0; ready && i < TABLE_FIRST; i += TABLE_GROUP)
-        ready = resize_stamp(&fresh, i, TICK_NEVER - 1);
-    if (!ready) {
-        resize_end(&fresh);
-        mem_free(t->mem, out, sizeof *out);
-        return NULL;
-    }
-    *out = *t;
-    out->prepared = 0;
-    out->overflows.count -= t->prepared;
-    *t = fresh;
-    return out;
-}
-
-void table_clear(struct table *t) {
-    uint32_t buckets = t->bucket_count;
-    for (uint32_t i = 0; i < buckets; i++)
-        (void)sift(t, table_bucket(t, i), NULL);
-    table_settle(t, buckets);
-}
-
-bool table_drain(struct table *t, unsigned entries) {
-    unsigned done = 0;
-    while (t->count != 0 && done < entries) {
-        struct bucket *head = table_bucket(t, t->bucket_count - 1);
-        chain_prefetch(head);
-        /* An empty bucket costs as much as an entry. */
-        done += 1 + sift(t, head, NULL);
-        if (t->count != 0)
-            resize_drop_last(t);
-    }
-    return t->count != 0;
 }

@@ -6,8 +6,9 @@
  * first one while it is the only one: a small table stays small.
  *
  * A group is TABLE_GROUP neighbouring buckets of a segment; due[segment][group] is a lower bound of
- * the earliest expiry in it, in EXPIRE_TICK_MS units since TICK_BASE_MS. A segment without expiries has no
- * stamps.
+ * the earliest expiry in it, of keys and of what is inside objects, in EXPIRE_TICK_MS units since TICK_BASE_MS. A
+ * segment without expiries has no stamps. due_first is a lower bound of all stamps: a table where nothing is due is not
+ * swept. A sweep that has seen every stamp renews it.
  *
  * A prepared write with an expiry lowers the stamp of its group at once, and while anything is prepared no stamp
  * goes back to TICK_NEVER. Splitting and joining hand stamps on, or do not happen: so wherever the
@@ -17,8 +18,10 @@
 #ifndef KEYSPACE_TABLE_IMPL_H
 #define KEYSPACE_TABLE_IMPL_H
 
-#include "chain_impl.h"
 #include "entry_impl.h"
+#include "morgue_impl.h"
+#include "shards/assert.h"
+#include "shards/chain.h"
 
 enum {
     TABLE_SEGMENT = 1024, /* buckets */
@@ -35,13 +38,19 @@ enum {
 
 struct table {
     struct mem *mem;
+    struct morgue *morgue; /* the keyspace's: where objects go */
     struct bucket **segments;
     uint32_t **due; /* per segment, NULL without expiries */
     uint32_t segment_cap;
     uint32_t first_cap; /* buckets allocated for segment 0 */
     uint32_t bucket_count;
     uint32_t base;
-    uint32_t merged_due; /* the earliest stamp that a merge has moved since a sweep took note */
+    uint32_t merged_due;  /* the earliest stamp that a merge has moved since a sweep took note */
+    uint32_t due_first;   /* no stamp is earlier */
+    uint32_t sweep_group; /* where the sweep goes on; 0: it has not begun */
+    uint32_t
+        sweep_due; /* due_first of what it has passed, and of what was stamped since it began */
+    bool inner;    /* something inside an object has a time, or had */
     struct overflows overflows;
     uint64_t count;
     uint64_t
@@ -73,33 +82,50 @@ static inline uint32_t tick_of(int64_t ms) {
     return tick >= (int64_t)TICK_NEVER ? TICK_NEVER - 1 : (uint32_t)tick;
 }
 
-MUST_CHECK struct table *table_create(struct mem *m);
+MUST_CHECK struct table *table_create(struct morgue *g);
 /* table_release: frees the table itself; it must be empty. */
 void table_release(struct table *t);
+/* table_end_if_empty: a table without entries has no buckets, unless some are wanted soon. */
+bool table_end_if_empty(struct table *t);
+/* table_count_expiry: of an entry that comes, goes or gets another one. */
+static inline void table_count_expiry(struct table *t, int64_t before_ms, int64_t after_ms) {
+    t->expires += (uint64_t)(after_ms != EXPIRE_NEVER) - (uint64_t)(before_ms != EXPIRE_NEVER);
+    t->expire_ms_sum += after_ms - before_ms;
+}
+/* table_drop_object: of an entry that goes; as morgue_bring. */
+unsigned table_drop_object(struct table *t, const struct entry *e) ON_SHARD;
+
+/* --- reap.c --- */
+
+/* Who goes, and what that may cost. */
+struct reaper {
+    int64_t now_ms;    /* those that are dead by then, but for pinned ones */
+    pinned_fn *pinned; /* NULL: none is */
+    void *arg;
+    bool all; /* everyone goes */
+    bool cut; /* the budget ended within an object of the group */
+    unsigned
+        budget; /* entries to look at and allocations to free; may end a little below 0, which is 0 */
+    uint64_t deleted, expired,
+        expired_inner; /* entries; those whose own time had come; what was inside others */
+};
+static inline void reaper_spend(struct reaper *r, unsigned n) {
+    r->budget -= n < r->budget ? n : r->budget;
+}
 /* table_prefetch_groups: fetches what table_expire_group will look at in these groups. */
 void table_prefetch_groups(const struct table *t, uint32_t segment, const uint32_t *groups,
                            unsigned n) ON_SHARD;
-/* Which keys go: those that are dead by now_ms, but for pinned ones. */
-struct reaper {
-    int64_t now_ms;
-    pinned_fn *pinned; /* NULL: none is */
-    void *arg;
-};
-static inline bool reaper_takes(const struct reaper *r, const struct entry *e) {
-    return entry_dead(e, r->now_ms) &&
-           (r->pinned == NULL || !r->pinned(r->arg, keyspace_hash(entry_key(e))));
-}
-/* table_expire_group: deletes what has to go in group g of a segment, renews its stamp; returns the
- * number of entries looked at, *expired grows by those deleted. */
-unsigned table_expire_group(struct table *t, uint32_t segment, uint32_t group,
-                            const struct reaper *r, uint64_t *expired) ON_SHARD;
+/* table_expire_group: deletes what has to go in group g of a segment, inside objects too, and renews its stamp. With
+ * r->cut it is to be called for the same group again; else more than the budget is spent rather than to stop. */
+void table_expire_group(struct table *t, uint32_t segment, uint32_t group,
+                        struct reaper *r) ON_SHARD;
 /* table_settle: after table_expire_group deleted that many: shrinks as they would have. */
 void table_settle(struct table *t, uint64_t deleted) ON_SHARD;
 /* Emptying a table that stays, since writes to it are prepared. table_move_out: O(1), by giving all that it
  * holds to a new one; NULL: no memory, and nothing has changed. table_clear: deletes it all, here and now. */
 struct table *table_move_out(struct table *t) ON_SHARD;
 void table_clear(struct table *t) ON_SHARD;
-/* table_drain: frees about `entries` entries from the end; true while some are left. */
-bool table_drain(struct table *t, unsigned entries) ON_SHARD;
+/* table_drain: frees entries from the end until about *budget is spent, which it takes off; true while some are left. */
+bool table_drain(struct table *t, unsigned *budget) ON_SHARD;
 
 #endif

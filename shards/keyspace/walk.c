@@ -1,37 +1,17 @@
-/* walk.c: scan and random choice.
- *
- * A bucket holds the hashes that agree in its low bits, L or L + 1 of them. Read with the bits
- * reversed, hashes form a line of 2^32 points on which every bucket is an interval; splitting
- * halves an interval and joining joins two neighbours. A cursor is a point: all keys left of it
- * have been returned, whatever the table looks like now. That is the whole proof of keyspace.h's
- * invariant (3).
- */
-#include "chain_impl.h"
+/* walk.c: scan and random choice. Why a scan keeps keyspace.h's invariant (3): shards/bucket.h. */
 #include "table_impl.h"
 
-static uint32_t reverse(uint32_t v) {
-    v = (v >> 1 & 0x55555555U) | (v & 0x55555555U) << 1;
-    v = (v >> 2 & 0x33333333U) | (v & 0x33333333U) << 2;
-    v = (v >> 4 & 0x0f0f0f0fU) | (v & 0x0f0f0f0fU) << 4;
-    return __builtin_bswap32(v);
-}
-
-/* interval: how many points of the line bucket i covers. */
-static uint64_t interval(const struct table *t, uint32_t i) {
-    bool split = i >= t->base || i + t->base < t->bucket_count;
-    return TABLE_SCAN_END / t->base / (split ? 2 : 1);
-}
+static_assert(TABLE_SCAN_END == BUCKET_SCAN_END, "one line for all tables");
 
 uint64_t table_scan(const struct table *t, uint64_t cursor,
                     void (*visit)(void *arg, struct entry *e), void *arg) {
     if (cursor >= TABLE_SCAN_END || t->bucket_count == 0)
         return TABLE_SCAN_END;
-    uint32_t i = table_index(t, reverse((uint32_t)cursor));
+    uint32_t i = table_index(t, bucket_scan_hash(cursor));
     for (const struct bucket *b = table_bucket(t, i); b != NULL; b = bucket_next(b))
         for (unsigned used = bucket_used(b); used != 0; used &= used - 1)
             visit(arg, bucket_address(b, (unsigned)__builtin_ctz(used)));
-    uint64_t width = interval(t, i);
-    return (cursor & ~(width - 1)) + width;
+    return bucket_scan_next(cursor, i, t->base, t->bucket_count);
 }
 
 /* chain_skip: to bucket `depth` of a chain, NULL when there is none. What lies deeper than RANDOM_DEPTH

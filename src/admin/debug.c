@@ -55,28 +55,31 @@ static ON_SHARD void sleep_each(struct ctx *c) {
 
 /* --- OBJECT --- */
 
-/* dump_len: of the value as an RDB file has it, uncompressed. */
-static size_t dump_len(const struct entry *e) {
-    enum { INT_TEXT_MAX = 11 }; /* Redis looks for numbers in texts up to this */
-    int64_t v = 0;
-    bool is_int = entry_repr(e) == REPR_INT;
-    size_t len = is_int                         ? 0
-                 : entry_repr(e) == REPR_OBJECT ? ((const struct blob *)entry_object(e))->len
-                                                : entry_bytes(e).len;
-    if (is_int)
-        v = entry_int(e);
-    else if (entry_repr(e) != REPR_OBJECT && len <= INT_TEXT_MAX)
-        is_int = strval_parse_int(entry_bytes(e), &v);
-    if (is_int && v >= INT32_MIN && v <= INT32_MAX)
-        return v >= INT8_MIN && v <= INT8_MAX ? 2 : v >= INT16_MIN && v <= INT16_MAX ? 3 : 5;
-    if (is_int)
-        len = strval_int_len(v);
+static size_t dump_text_len(size_t len) {
     return len + (len < 64 ? 1 : len < 16384 ? 2 : len <= UINT32_MAX ? 5 : 9);
 }
 
+/* dump_len: of the value as an RDB file has it, uncompressed. A large structure is told by what it takes in memory: only
+ * dumping it would tell. */
+static size_t dump_len(const struct entry *e, const struct object_info *o) {
+    enum { INT_TEXT_MAX = 11 }; /* Redis looks for numbers in texts up to this */
+    int64_t v = 0;
+    bool is_int = entry_repr(e) == REPR_INT;
+    if (entry_type(e) != VALUE_STRING)
+        return o->flat ? dump_text_len(o->bytes) : o->bytes;
+    if (is_int)
+        v = entry_int(e);
+    else if (entry_repr(e) != REPR_OBJECT && o->bytes <= INT_TEXT_MAX)
+        is_int = strval_parse_int(entry_bytes(e), &v);
+    if (is_int && v >= INT32_MIN && v <= INT32_MAX)
+        return v >= INT8_MIN && v <= INT8_MAX ? 2 : v >= INT16_MIN && v <= INT16_MAX ? 3 : 5;
+    return dump_text_len(o->bytes);
+}
+
 static ON_SHARD void object_run(struct ctx *c) {
-    enum { ACCESS_MASK = (1 << 23) - 1, TEXT_BYTES = 256 };
+    enum { ACCESS_MASK = (1 << 23) - 1, TEXT_BYTES = 400 };
     char text[TEXT_BYTES];
+    struct object_info o;
     const struct entry *e =
         keyspace_find(c->keyspace, c->db, c->argv[2], c->hash, c->now_ms); /* leaves its access */
     if (e == NULL) {
@@ -84,12 +87,15 @@ static ON_SHARD void object_run(struct ctx *c) {
         return;
     }
     uint32_t idle_s = ((uint32_t)(c->now_ms / 1000) - entry_access(e)) & ACCESS_MASK;
+    object_describe(e, &o);
     int n = snprintf(text, sizeof text,
                      "Value at:%p refcount:%d encoding:%s serializedlength:%zu lru:%u "
-                     "lru_seconds_idle:%u shard:%u entry_bytes:%zu expire_ms:%ld",
-                     (const void *)e, object_refcount(e), object_encoding(e), dump_len(e),
+                     "lru_seconds_idle:%u shard:%u entry_bytes:%zu expire_ms:%ld form:%s "
+                     "elements:%lu weight:%u inner_expire_ms:%ld",
+                     (const void *)e, object_refcount(e), object_encoding(e), dump_len(e, &o),
                      entry_access(e), idle_s, c->shard->id, entry_bytes_total(e),
-                     (long)entry_expire_ms(e));
+                     (long)entry_expire_ms(e), o.form, (unsigned long)o.elements, o.weight,
+                     o.due_ms == OBJECT_NEVER ? 0L : (long)o.due_ms);
     ASSERT(n > 0 && n < TEXT_BYTES);
     reply_status(&c->reply, text);
 }

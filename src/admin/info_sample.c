@@ -24,6 +24,7 @@ static int64_t read_errors(struct shard *s) {
 KEYSPACE_METRIC(hits)
 KEYSPACE_METRIC(misses)
 KEYSPACE_METRIC(expired)
+KEYSPACE_METRIC(expired_inner)
 KEYSPACE_METRIC(pending_free)
 KEYSPACE_METRIC(freed_late)
 KEYSPACE_METRIC(expiry_cuts)
@@ -57,6 +58,7 @@ static const struct metric metrics[] = {
     {"memory", "lazyfree_pending_objects", read_pending_free},
     {"memory", "lazyfreed_objects", read_freed_late},
     {"stats", "expired_keys", read_expired},
+    {"stats", "expired_subkeys", read_expired_inner},
     {"stats", "expired_time_cap_reached_count", read_expiry_cuts},
     {"stats", "keyspace_hits", read_hits},
     {"stats", "keyspace_misses", read_misses},
@@ -128,7 +130,7 @@ static void sample(struct shard *s) {
 
 static void reset(struct shard *s) {
     struct keyspace_stats *k = keyspace_stats(s->keyspace);
-    k->hits = k->misses = k->expired = k->expiry_cuts = k->freed_late = 0;
+    k->hits = k->misses = k->expired = k->expired_inner = k->expiry_cuts = k->freed_late = 0;
     s->stats = (struct shard_stats){0};
     s->tx.stats = (struct tx_stats){0};
     memset(instance_of(s)->rates, 0, sizeof instance_of(s)->rates);

@@ -250,6 +250,7 @@ static int64_t errors_with(const struct info *in, const char *code) {
 void info_stats(struct info *in) {
     static const char *const middle[] = {"rejected_connections",
                                          "expired_keys",
+                                         "expired_subkeys",
                                          "expired_time_cap_reached_count",
                                          "expire_cycle_cpu_milliseconds",
                                          "keyspace_hits",

@@ -149,6 +149,15 @@ void command_register(const struct command *rows, size_t n) {
     }
 }
 
+void command_variant(struct command *row) {
+    const struct command *of = command_find((struct span){row->name, strlen(row->name)});
+    ASSERT(of != NULL);
+    ASSERT(of->variant != NULL);
+    row->id = of->id;
+    row->parent = of->parent;
+    row->acl = of->acl;
+}
+
 const struct command *command_find(struct span name) {
     const struct slot *s = find_slot(name);
     return s == NULL || s->sub ? NULL : &registry.rows[s->row - 1];
@@ -216,7 +225,7 @@ uint64_t command_route_hash(struct span key, uint64_t key_hash) {
     const char *close = memchr(tag, '}', key.len - (size_t)(tag - key.ptr));
     if (close == NULL || close == tag)
         return key_hash;
-    return keyspace_hash((struct span){tag, (size_t)(close - tag)});
+    return hash_of((struct span){tag, (size_t)(close - tag)});
 }
 
 /* shown_len: how much of an argument an error shows: up to max bytes, and none behind a NUL. */
@@ -266,7 +275,7 @@ void command_reply_arity(struct reply *r, const struct command *cmd) {
 uint64_t ctx_hash(const struct ctx *c, uint32_t i) {
     if (likely((int64_t)i == c->cmd->keys.first))
         return c->hash;
-    return keyspace_hash(c->argv[i]);
+    return hash_of(c->argv[i]);
 }
 
 struct table *ctx_table(struct ctx *c) {

@@ -21,6 +21,8 @@ static void reply_span_field(struct reply *r, const char *name, struct span text
 /* Which specification of keys the next key belongs to: the first key may have its own. */
 struct keys_told {
     size_t specs, told;
+    bool
+        last_next; /* the next one is of the last specification: those between are of no argument */
 };
 
 /* reply_arg_name: a lone token's name is its lower case. */
@@ -57,8 +59,8 @@ static void reply_arg(struct reply *r, const struct syntax_arg *a, struct keys_t
         reply_arg_name(r, "display_text", a->shown);
     if (spec) {
         reply_bulk_cstr(r, "key_spec_index");
-        reply_int(r, (int64_t)(k->told < k->specs ? k->told : k->specs - 1));
-        k->told++;
+        reply_int(r, (int64_t)k->told);
+        k->told = !k->last_next && k->told + 1 < k->specs ? k->told + 1 : k->specs - 1;
     }
     if (a->token.len > 0)
         reply_span_field(r, "token", a->token);
@@ -104,7 +106,8 @@ static void reply_docs(struct reply *r, const struct command *cmd) {
     reply_field(r, "deprecated_since", cmd->deprecated_since);
     reply_field(r, "replaced_by", cmd->replaced_by);
     if (cmd->syntax != NULL) {
-        struct keys_told told = {.specs = command_key_specs(cmd)};
+        struct keys_told told = {.specs = command_key_specs(cmd),
+                                 .last_next = command_unknown_keys(cmd) != NULL};
         reply_bulk_cstr(r, "arguments");
         reply_args(r, command_span(cmd->syntax), ' ', &told);
     }

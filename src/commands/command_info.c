@@ -28,6 +28,10 @@ static const struct bit_name acl_names[] = {
     {ACL_KEYSPACE, "@keyspace"},
     {ACL_READ, "@read"},
     {ACL_WRITE, "@write"},
+    {ACL_SET, "@set"},
+    {ACL_SORTEDSET, "@sortedset"},
+    {ACL_LIST, "@list"},
+    {ACL_HASH, "@hash"},
     {ACL_STRING, "@string"},
     {ACL_BITMAP, "@bitmap"},
     {ACL_ADMIN, "@admin"},
@@ -95,9 +99,16 @@ static void reply_words(struct reply *r, struct span words, bool as_status) {
     }
 }
 
+const char *command_unknown_keys(const struct command *cmd) {
+    return cmd->key_access == NULL ? NULL : strstr(cmd->key_access, ";?");
+}
+
 /* access_of: what is done to the first key (rest false) or to those behind it. */
 static struct span access_of(const struct command *cmd, bool rest) {
     struct span all = command_span(cmd->key_access);
+    const char *unknown = command_unknown_keys(cmd);
+    if (unknown != NULL)
+        all.len = (size_t)(unknown - all.ptr);
     const char *cut = memchr(all.ptr, ';', all.len);
     if (cut == NULL)
         return all;
@@ -140,23 +151,56 @@ static void reply_range(struct reply *r, struct span access, int first, int last
 
 /* reply_counted: keys behind the argument that says how many they are. */
 static void reply_counted(struct reply *r, const struct command *cmd) {
-    begin_spec(r, access_of(cmd, false), cmd->numkeys.at);
+    begin_spec(r, access_of(cmd, true), cmd->numkeys.at);
     reply_typed(r, "find_keys", "keynum", 3);
     reply_pair(r, "keynumidx", 0);
     reply_pair(r, "firstkey", 1);
     reply_pair(r, "keystep", cmd->numkeys.step);
 }
 
-size_t command_key_specs(const struct command *cmd) {
+static size_t known_specs(const struct command *cmd) {
     if (cmd->keys.first == 0)
         return cmd->find_keys != NULL;
-    return cmd->key_access != NULL && strchr(cmd->key_access, ';') != NULL ? 2 : 1;
+    struct span access = access_of(cmd, false);
+    bool differ =
+        access.len != 0 && access.ptr[access.len] == ';' && access.ptr[access.len + 1] != '?';
+    return differ || cmd->numkeys.at != 0 ? 2 : 1;
 }
 
-static void reply_specs(struct reply *r, const struct command *cmd) {
+static void reply_unknown(struct reply *r, const char *type) {
+    reply_bulk_cstr(r, type);
+    reply_map(r, 2);
+    reply_bulk_cstr(r, "type");
+    reply_bulk_cstr(r, "unknown");
+    reply_bulk_cstr(r, "spec");
+    reply_map(r, 0);
+}
+
+static void reply_unknown_specs(struct reply *r, const struct command *cmd) {
+    for (const char *at = command_unknown_keys(cmd); at != NULL; at = strstr(at + 1, ";?")) {
+        const char *end = strstr(at + 1, ";?");
+        size_t len = end == NULL ? strlen(at + 2) : (size_t)(end - at) - 2;
+        reply_map(r, 3);
+        reply_bulk_cstr(r, "flags");
+        reply_words(r, (struct span){at + 2, len}, true);
+        reply_unknown(r, "begin_search");
+        reply_unknown(r, "find_keys");
+    }
+}
+
+static size_t count_unknown(const struct command *cmd) {
+    size_t n = 0;
+    for (const char *at = command_unknown_keys(cmd); at != NULL; at = strstr(at + 1, ";?"))
+        n++;
+    return n;
+}
+
+size_t command_key_specs(const struct command *cmd) {
+    return known_specs(cmd) + count_unknown(cmd);
+}
+
+static void reply_known_specs(struct reply *r, const struct command *cmd, size_t specs) {
     struct keys keys = cmd->keys;
-    size_t specs = command_key_specs(cmd);
-    reply_set(r, specs);
     if (keys.first == 0) {
         if (specs > 0)
             reply_counted(r, cmd);
@@ -164,10 +208,20 @@ static void reply_specs(struct reply *r, const struct command *cmd) {
     }
     if (specs == 2) {
         reply_range(r, access_of(cmd, false), keys.first, 0, keys.step);
+        if (cmd->numkeys.at != 0) {
+            reply_counted(r, cmd);
+            return;
+        }
         keys.first = (int8_t)(keys.first + keys.step);
     }
     int last = keys.last < 0 ? (int)keys.last : keys.last - keys.first;
     reply_range(r, access_of(cmd, true), keys.first, last, keys.step);
+}
+
+static void reply_specs(struct reply *r, const struct command *cmd) {
+    reply_set(r, command_key_specs(cmd));
+    reply_known_specs(r, cmd, known_specs(cmd));
+    reply_unknown_specs(r, cmd);
 }
 
 /* --- COMMAND INFO --- */
@@ -277,9 +331,20 @@ static void getkeys_run(struct ctx *c) {
     uint32_t first, last, step;
     if (!find_call(c, &cmd, &first, &last, &step))
         return;
-    reply_array(&c->reply, (last - first) / step + 1);
-    for (uint32_t i = first; i <= last; i += step)
+    reply_array(&c->reply, command_key_index(cmd, first, step, last) + 1);
+    for (uint32_t i = first; i <= last; i = command_next_key(cmd, i, step))
         reply_bulk(&c->reply, c->argv[2 + i]);
+}
+
+/* access_of_key: of the first key that a call names, or of another one: where no position tells those, the last note is
+ * about them. */
+static struct span access_of_key(const struct command *cmd, bool first) {
+    const char *note = command_unknown_keys(cmd);
+    if (first || note == NULL)
+        return access_of(cmd, !first);
+    for (const char *next; (next = strstr(note + 1, ";?")) != NULL;)
+        note = next;
+    return command_span(note + 2);
 }
 
 static void getkeysandflags_run(struct ctx *c) {
@@ -287,14 +352,14 @@ static void getkeysandflags_run(struct ctx *c) {
     uint32_t first, last, step;
     if (!find_call(c, &cmd, &first, &last, &step))
         return;
-    reply_array(&c->reply, (last - first) / step + 1);
+    reply_array(&c->reply, command_key_index(cmd, first, step, last) + 1);
     const char *decided = NULL;
     if (cmd->find_access != NULL)
         decided = cmd->find_access(c->argv + 2, c->argc - 2);
-    for (uint32_t i = first; i <= last; i += step) {
+    for (uint32_t i = first; i <= last; i = command_next_key(cmd, i, step)) {
         reply_array(&c->reply, 2);
         reply_bulk(&c->reply, c->argv[2 + i]);
-        struct span access = access_of(cmd, i != first);
+        struct span access = access_of_key(cmd, i == first);
         reply_words(&c->reply, decided == NULL ? access : command_span(decided), true);
     }
 }

@@ -21,9 +21,12 @@ static inline struct span command_span(const char *s) {
     return s == NULL ? SPAN("") : (struct span){s, strlen(s)};
 }
 
-/* command_key_specs: how many specifications of keys COMMAND INFO tells: of the first key and of
- * those behind it when they differ. */
+/* command_key_specs: how many specifications of keys COMMAND INFO tells: of the first key, of those behind it when they
+ * differ, and of those that no position tells. */
 size_t command_key_specs(const struct command *cmd);
+/* command_unknown_keys: the part of key_access that is about keys which no position tells, from its first ";?" on, or
+ * NULL. */
+const char *command_unknown_keys(const struct command *cmd);
 
 void command_docs_run(struct ctx *c);
 void command_list_run(struct ctx *c);

@@ -60,7 +60,17 @@ const char *type_name(unsigned type);
 /* command_find_any: as command_find, and "container|sub" too. */
 const struct command *command_find_any(struct span name);
 
-/* Registrations of the parts of a family, called by the family's. */
+/* Registrations of the families, called by command_register_families, and of their parts, called by the family's. */
+void string_register(void);
+void bitmap_register(void);
+void generic_register(void);
+void server_register(void);
+void coll_register(void);
+void hash_register(void);
+void list_register(void);
+void set_register(void);
+void zset_register(void);
+void sort_register(void);
 void string_number_register(void);
 void string_range_register(void);
 void string_multi_register(void);

@@ -25,7 +25,7 @@ static void view_take(struct view *v, const struct entry *e) {
 struct key_slot *ctx_slot(const struct ctx *c, uint32_t i) {
     const struct key_slots *s = c->slots;
     ASSERT(i >= s->first_arg);
-    uint32_t at = (i - s->first_arg) / s->step;
+    uint32_t at = command_key_index(c->cmd, s->first_arg, s->step, i);
     ASSERT(at < s->count);
     ASSERT(s->slot[at].arg == i);
     return &s->slot[at];

@@ -1,9 +1,14 @@
 /* generic.c: commands on keys of any type; the rest of the family stands in generic_*.c. */
+#include "anax/val.h"
 #include "ctx_impl.h"
 #include "shards/assert.h"
 
 const char *type_name(unsigned type) {
-    static const char *const names[VALUE_TYPES_MAX] = {[VALUE_STRING] = "string"};
+    static const char *const names[VALUE_TYPES_MAX] = {[VALUE_STRING] = "string",
+                                                       [VALUE_LIST] = "list",
+                                                       [VALUE_SET] = "set",
+                                                       [VALUE_ZSET] = "zset",
+                                                       [VALUE_HASH] = "hash"};
     ASSERT(type < VALUE_TYPES_MAX);
     return names[type] == NULL ? "unknown" : names[type];
 }

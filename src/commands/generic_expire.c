@@ -1,47 +1,56 @@
 /* generic_expire.c: when keys expire. */
+#include "generic_expire_impl.h"
 #include "set_options_impl.h"
 
-enum { IF_NONE = 1, IF_SOME = 2, IF_GREATER = 4, IF_LESS = 8 };
+unsigned generic_expire_condition(struct span word) {
+    static const struct {
+        const char *word;
+        unsigned condition;
+    } all[] = {{"NX", EXPIRE_IF_NONE},
+               {"XX", EXPIRE_IF_SOME},
+               {"GT", EXPIRE_IF_GREATER},
+               {"LT", EXPIRE_IF_LESS}};
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        if (span_is(word, all[i].word))
+            return all[i].condition;
+    }
+    return 0;
+}
+
+const char *generic_expire_clash(unsigned conditions) {
+    if (conditions & EXPIRE_IF_NONE && conditions != EXPIRE_IF_NONE)
+        return "ERR NX and XX, GT or LT options at the same time are not compatible";
+    if (conditions & EXPIRE_IF_GREATER && conditions & EXPIRE_IF_LESS)
+        return "ERR GT and LT options at the same time are not compatible";
+    return NULL;
+}
+
+bool generic_expire_allowed(unsigned conditions, int64_t now_expires_ms, int64_t wanted_ms) {
+    bool never = now_expires_ms == EXPIRE_NEVER;
+    if (conditions & EXPIRE_IF_NONE && !never)
+        return false;
+    if (conditions & EXPIRE_IF_SOME && never)
+        return false;
+    if (conditions & EXPIRE_IF_GREATER && (never || wanted_ms <= now_expires_ms))
+        return false;
+    return !(conditions & EXPIRE_IF_LESS) || never || wanted_ms < now_expires_ms;
+}
 
 static bool parse_conditions(struct ctx *c, unsigned *conditions) {
     *conditions = 0;
     for (uint32_t i = 3; i < c->argc; i++) {
-        if (span_is(c->argv[i], "NX")) {
-            *conditions |= IF_NONE;
-        } else if (span_is(c->argv[i], "XX")) {
-            *conditions |= IF_SOME;
-        } else if (span_is(c->argv[i], "GT")) {
-            *conditions |= IF_GREATER;
-        } else if (span_is(c->argv[i], "LT")) {
-            *conditions |= IF_LESS;
-        } else {
+        unsigned one = generic_expire_condition(c->argv[i]);
+        if (one == 0) {
             reply_errorf(&c->reply, "ERR Unsupported option %.*s", (int)c->argv[i].len,
                          c->argv[i].ptr);
             return false;
         }
+        *conditions |= one;
     }
-    if (*conditions & IF_NONE && *conditions & ~(unsigned)IF_NONE) {
-        reply_error(&c->reply,
-                    "ERR NX and XX, GT or LT options at the same time are not compatible");
-        return false;
-    }
-    if (*conditions & IF_GREATER && *conditions & IF_LESS) {
-        reply_error(&c->reply, "ERR GT and LT options at the same time are not compatible");
-        return false;
-    }
-    return true;
-}
-
-/* A key without expiry counts as expiring after every other. */
-static bool conditions_hold(unsigned conditions, int64_t now_expires_ms, int64_t wanted_ms) {
-    bool never = now_expires_ms == EXPIRE_NEVER;
-    if (conditions & IF_NONE && !never)
-        return false;
-    if (conditions & IF_SOME && never)
-        return false;
-    if (conditions & IF_GREATER && (never || wanted_ms <= now_expires_ms))
-        return false;
-    return !(conditions & IF_LESS) || never || wanted_ms < now_expires_ms;
+    const char *clash = generic_expire_clash(*conditions);
+    if (clash != NULL)
+        reply_error(&c->reply, clash);
+    return clash == NULL;
 }
 
 /* expire_at: argv[2] counts unit_ms each, from base_ms on. Times that have passed delete the key.
@@ -59,7 +68,7 @@ static ON_SHARD void expire_at(struct ctx *c, int64_t unit_ms, int64_t base_ms) 
     if (when > EXPIRE_MS_MAX)
         when = EXPIRE_MS_MAX;
     struct entry *e = ctx_find(c, 1);
-    if (e == NULL || !conditions_hold(conditions, entry_expire_ms(e), when)) {
+    if (e == NULL || !generic_expire_allowed(conditions, entry_expire_ms(e), when)) {
         reply_int(&c->reply, 0);
         return;
     }

@@ -4,8 +4,9 @@
  * leaves everything as it was. For that moment both entries hold the same object.
  *
  * Between two shards RENAME runs where the new key lies, and `after` takes the old one out where
- * that lies. A blob that nobody else holds changes its shard with it; pins belong to the shard of
- * the key and are not atomic, so one that a reply still holds is copied. */
+ * that lies. An object changes its shard with it; but pins of a blob belong to the shard of the key and
+ * are not atomic, so a blob that a reply still holds is copied. */
+#include "coll_impl.h"
 #include "shards/assert.h"
 #include "str_entry_impl.h"
 
@@ -48,33 +49,53 @@ static ON_SHARD bool put_view(struct ctx *c, const struct place *to, const struc
     return true;
 }
 
-/* put_copy: the same with bytes of its own, for an object that lies on another shard. */
+/* copy_object: NULL: no memory. */
+static ON_SHARD void *copy_object(struct ctx *c, const struct view *v) {
+    struct mem *m = keyspace_mem(c->keyspace);
+    if (v->value.type == VALUE_STRING) {
+        const struct blob *from = v->value.object;
+        struct blob *b = blob_create(m, from->len);
+        if (b == NULL)
+            return NULL;
+        memcpy(b->data, from->data, from->len);
+        b->len = from->len;
+        return b;
+    }
+    struct val from, to;
+    val_of_object(&from, NULL, v->value.object);
+    val_init(&to, m, v->value.type);
+    return val_copy(&to, &from) ? val_object(&to) : NULL;
+}
+
+/* drop_object: the last that holds it. */
+static ON_SHARD void drop_object(struct ctx *c, unsigned type, void *object) {
+    if (type == VALUE_STRING)
+        blob_unpin(keyspace_mem(c->keyspace), object);
+    else
+        keyspace_bury(c->keyspace, object);
+}
+
+/* put_copy: the same with an object of its own. */
 static ON_SHARD bool put_copy(struct ctx *c, const struct place *to, const struct view *v) {
     if (v->value.repr != REPR_OBJECT)
         return put_view(c, to, v);
-    ASSERT(v->value.type == VALUE_STRING);
-    struct mem *m = keyspace_mem(c->keyspace);
-    const struct blob *from = v->value.object;
-    struct blob *b = blob_create(m, from->len);
-    if (b == NULL) {
+    struct view own = *v;
+    own.value.object = copy_object(c, v);
+    if (own.value.object == NULL) {
         ctx_oom(c);
         return false;
     }
-    memcpy(b->data, from->data, from->len);
-    b->len = from->len;
-    struct view own = *v;
-    own.value.object = b;
     if (put_view(c, to, &own))
         return true;
-    blob_unpin(m, b);
+    drop_object(c, own.value.type, own.value.object);
     return false;
 }
 
 /* put_shared: the same on one shard. A blob is shared until one of its entries writes: copying
  * costs nothing until then. */
 static ON_SHARD bool put_shared(struct ctx *c, const struct place *to, const struct view *v) {
-    if (v->value.repr != REPR_OBJECT)
-        return put_view(c, to, v);
+    if (v->value.repr != REPR_OBJECT || v->value.type != VALUE_STRING)
+        return put_copy(c, to, v);
     blob_pin(v->value.object);
     if (put_view(c, to, v))
         return true;
@@ -90,8 +111,8 @@ static ON_SHARD void take_out(struct table *t, struct span key, uint64_t hash) {
     table_take(t, key, hash, inline_bytes, &gone, &expire_ms);
 }
 
-/* rename_look: a blob that can change its shard is kept in the slot of its key; its bytes, and what
- * it is charged, in the view: `after` must not look into it, since it is the other shard's by then.
+/* rename_look: an object that can change its shard is kept in the slot of its key; what it is charged, and of a
+ * blob its length, in the view: `after` must not look into it, since it is the other shard's by then.
  */
 static ON_SHARD void rename_look(struct ctx *c) {
     ctx_look_views(c);
@@ -101,7 +122,12 @@ static ON_SHARD void rename_look(struct ctx *c) {
     k->kept = NULL;
     if (!k->view.exists || k->view.value.repr != REPR_OBJECT)
         return;
-    ASSERT(k->view.value.type == VALUE_STRING);
+    if (k->view.value.type != VALUE_STRING) {
+        const struct object *o = k->view.value.object;
+        k->kept = k->view.value.object;
+        k->view.value.integer = (int64_t)o->bytes;
+        return;
+    }
     struct blob *b = k->view.value.object;
     if (b->refs != 1)
         return;
@@ -117,7 +143,8 @@ static ON_SHARD void rename_after(struct ctx *c) {
     struct table *t = ctx_table(c);
     if (k->kept != NULL) {
         struct blob gone = {.refs = 1, .len = k->view.value.bytes.len};
-        entry_set_object(table_find(t, c->argv[1], k->hash), &gone);
+        if (k->view.value.type == VALUE_STRING) /* its length is counted */
+            entry_set_object(table_find(t, c->argv[1], k->hash), &gone);
         take_out(t, c->argv[1], k->hash);
         mem_charge(keyspace_mem(c->keyspace), -k->view.value.integer);
     } else {

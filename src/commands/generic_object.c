@@ -1,4 +1,5 @@
 /* generic_object.c: OBJECT: how a value is kept. */
+#include "coll_impl.h"
 #include "str_entry_impl.h"
 
 /* find: the entry of argv[2], which being looked at does not make look used; null is replied for
@@ -12,6 +13,11 @@ static ON_SHARD const struct entry *find(struct ctx *c) {
 
 const char *object_encoding(const struct entry *e) {
     enum repr repr = entry_repr(e);
+    if (entry_type(e) != VALUE_STRING) {
+        struct val v;
+        coll_of_entry(e, NULL, &v); /* which is only looked at */
+        return val_encoding(&v);
+    }
     if (repr == REPR_INT)
         return "int";
     return repr == REPR_INLINE && entry_bytes(e).len <= STRVAL_EMBSTR_MAX ? "embstr" : "raw";
@@ -36,6 +42,23 @@ static ON_SHARD void idletime_run(struct ctx *c) {
     const struct entry *e = find(c);
     if (e != NULL)
         reply_int(&c->reply, (ctx_access_now(c) - entry_access(e)) & ACCESS_MASK);
+}
+
+void object_describe(const struct entry *e, struct object_info *out) {
+    if (entry_type(e) == VALUE_STRING) {
+        size_t len = str_entry_len(e);
+        *out = (struct object_info){.form = "string", .bytes = len, .flat = true};
+        return;
+    }
+    struct val v;
+    coll_of_entry(e, NULL, &v);
+    const struct object *o = val_object(&v);
+    *out = (struct object_info){.form = val_form_name(v.form),
+                                .elements = val_count(&v),
+                                .flat = val_is_flat(&v),
+                                .bytes = val_is_flat(&v) ? v.len : val_bytes(&v),
+                                .weight = o == NULL ? 0 : o->weight,
+                                .due_ms = o == NULL ? OBJECT_NEVER : o->due_ms};
 }
 
 /* Redis keeps one object for each of the integers below SHARED_INTEGERS and tells that it has

@@ -254,18 +254,26 @@ static ON_SHARD bool expire_slice(struct net *n) {
     int64_t now_ms = loop_wall_ms(s->loop);
     if (n->instance->expire_off || n->instance->pause_until_ms > now_ms)
         return false;
-    uint64_t from = clock_fine_ns();
-    bool more = keyspace_expire_some(s->keyspace, now_ms, NET_SLICE_ENTRIES);
-    uint64_t ns = clock_fine_ns() - from;
+    uint64_t from = clock_fine_ns(), ns;
+    bool more;
+    do {
+        more = keyspace_expire_some(s->keyspace, now_ms, NET_SLICE_ENTRIES);
+        ns = clock_fine_ns() - from;
+    } while (more && ns < NET_SLICE_NS);
+    keyspace_stats(s->keyspace)->expiry_cuts += more;
     n->stats.expire_ns += ns;
     observe_event(s, LATENCY_EXPIRE_CYCLE, ns);
     return more;
 }
 
 static ON_SHARD bool free_slice(struct net *n) {
-    uint64_t from = clock_fine_ns();
-    bool more = keyspace_free_some(n->shard->keyspace, NET_SLICE_ENTRIES);
-    observe_event(n->shard, LATENCY_LAZYFREE, clock_fine_ns() - from);
+    uint64_t from = clock_fine_ns(), ns;
+    bool more;
+    do {
+        more = keyspace_free_some(n->shard->keyspace, NET_SLICE_ENTRIES);
+        ns = clock_fine_ns() - from;
+    } while (more && ns < NET_SLICE_NS);
+    observe_event(n->shard, LATENCY_LAZYFREE, ns);
     return more;
 }
 
@@ -287,7 +295,7 @@ static void tick(struct timer *t) {
     bool was_freeing = keyspace_stats(s->keyspace)->pending_free != 0;
     bool freeing = free_slice(n);
     if (was_freeing && !freeing)
-        mem_release_idle();
+        n->release_s = NET_RELEASE_S;
     note_events(n);
     metrics_tick(s);
     if (n->instance->pause_until_ms <= loop_wall_ms(s->loop))
@@ -296,6 +304,8 @@ static void tick(struct timer *t) {
         n->next_second_ns = now + 1000000000ULL;
         conn_check_all(n);
         net_trim(n);
+        if (n->release_s != 0 && --n->release_s == 0)
+            mem_release_idle();
     }
     net_tick_set(n, more || freeing ? now : now + NET_TICK_MS * 1000000ULL);
 }

@@ -136,6 +136,8 @@ void input_route(struct conn *c, struct op *op) {
     unsigned n = shards_count(c->net->shard->all);
     uint32_t first, last, step;
     op->shard = c->net->shard->id;
+    if (unlikely(cmd->variant != NULL) && (cmd = cmd->variant(op->argv, op->argc)) != op->cmd)
+        op->cmd = cmd;
     if (unlikely(cmd->flags & (CMD_FANOUT | CMD_ROUTED))) {
         if (cmd->flags & CMD_FANOUT)
             op->kind = OP_ALL;
@@ -145,14 +147,15 @@ void input_route(struct conn *c, struct op *op) {
     }
     if (!command_keys(cmd, op->argv, op->argc, &first, &last, &step))
         return;
-    op->hash = keyspace_hash(op->argv[first]);
+    op->hash = hash_of(op->argv[first]);
     if (unlikely(cmd->flags & CMD_ACROSS))
         op->kind = OP_ACROSS;
     if (n == 1)
         return;
     unsigned to = keyspace_shard_of(command_route_hash(op->argv[first], op->hash), n);
-    for (uint32_t i = first + step; i <= last && op->kind == OP_RUN; i += step) {
-        uint64_t hash = keyspace_hash(op->argv[i]);
+    for (uint32_t i = command_next_key(cmd, first, step); i <= last && op->kind == OP_RUN;
+         i = command_next_key(cmd, i, step)) {
+        uint64_t hash = hash_of(op->argv[i]);
         if (keyspace_shard_of(command_route_hash(op->argv[i], hash), n) != to)
             op->kind = cmd->across != NULL ? OP_ACROSS : OP_CROSS;
     }
@@ -169,7 +172,7 @@ bool input_slots(struct conn *c, struct op *op) {
     uint32_t first, last, step;
     bool any = command_keys(op->cmd, op->argv, op->argc, &first, &last, &step);
     ASSERT(any);
-    uint32_t count = (last - first) / step + 1;
+    uint32_t count = command_key_index(op->cmd, first, step, last) + 1;
     struct key_slots *s = mem_zalloc(&c->net->shard->mem, slots_bytes(count, shards));
     if (s == NULL)
         return false;
@@ -180,10 +183,11 @@ bool input_slots(struct conn *c, struct op *op) {
     s->first = (void *)(s->slot + count);
     for (unsigned i = 0; i < shards; i++)
         s->first[i] = SLOT_END;
+    for (uint32_t i = 0, arg = first; i < count; i++, arg = command_next_key(op->cmd, arg, step))
+        s->slot[i].arg = arg;
     for (uint32_t i = count; i-- > 0;) {
         struct key_slot *k = &s->slot[i];
-        k->arg = first + i * step;
-        k->hash = i == 0 ? op->hash : keyspace_hash(op->argv[k->arg]);
+        k->hash = i == 0 ? op->hash : hash_of(op->argv[k->arg]);
         k->shard =
             (uint16_t)keyspace_shard_of(command_route_hash(op->argv[k->arg], k->hash), shards);
         k->next = s->first[k->shard];

@@ -34,7 +34,9 @@ enum {
     NET_SPARES_MAX = 32,
     NET_IOV_MAX = 64,
     NET_TICK_MS = 100,
-    NET_SLICE_ENTRIES = 4000, /* of expiry and of freeing: well under a millisecond */
+    NET_SLICE_NS = 150000,   /* of expiry, and of freeing, in one turn */
+    NET_SLICE_ENTRIES = 100, /* after which the clock is looked at */
+    NET_RELEASE_S = 3,       /* the allocator has given back most of what was freed by then, beside us */
     NET_OUT_KEEP_BYTES = 64 * 1024,
     NET_BATCHES_KEPT = 1024, /* that many only after a moment of need: net_trim */
     NET_UNIT_KEEP_BYTES = 2048,
@@ -68,7 +70,10 @@ struct op {
             uint32_t refusal_at, refusal_len;
         };
     };
-    struct key_slots *slots; /* OP_ACROSS */
+    union {
+        struct key_slots *slots; /* OP_ACROSS */
+        void *state;             /* OP_ALL: what gather keeps for another round */
+    };
     size_t reply_end;        /* in the outbuf of its part */
     uint32_t refs_end;       /* likewise */
     uint32_t argc;
@@ -277,6 +282,7 @@ struct net {
     struct outbuf seen;     /* lines for monitors, since the last turn end */
     size_t seen_bytes_out;  /* of lines on their way to other shards */
     uint64_t next_second_ns;
+    unsigned release_s; /* seconds until the pages of what was freed go back; 0: there are none */
     bool stopping;
     struct net_stats stats;
     struct net_clients clients;

@@ -159,10 +159,10 @@ uint32_t run_wants(const struct op *op, struct tx_want *to) {
     uint32_t first, last, step, n = 0;
     if (op->kind != OP_RUN || !command_keys(op->cmd, op->argv, op->argc, &first, &last, &step))
         return 0;
-    for (uint32_t i = first; i <= last; i += step, n++) {
+    for (uint32_t i = first; i <= last; i = command_next_key(op->cmd, i, step), n++) {
         if (to == NULL)
             continue;
-        uint64_t hash = i == first && op->hash != 0 ? op->hash : keyspace_hash(op->argv[i]);
+        uint64_t hash = i == first && op->hash != 0 ? op->hash : hash_of(op->argv[i]);
         to[n] = (struct tx_want){.hash = hash, .mode = mode_of(op->cmd, i)};
     }
     return n;
@@ -177,8 +177,8 @@ static ON_SHARD bool blocked(const struct shard *at, const struct batch *b, cons
     uint32_t first, last, step;
     if (op->kind != OP_RUN || !command_keys(op->cmd, op->argv, op->argc, &first, &last, &step))
         return false;
-    for (uint32_t i = first; i <= last; i += step) {
-        uint64_t hash = i == first && op->hash != 0 ? op->hash : keyspace_hash(op->argv[i]);
+    for (uint32_t i = first; i <= last; i = command_next_key(op->cmd, i, step)) {
+        uint64_t hash = i == first && op->hash != 0 ? op->hash : hash_of(op->argv[i]);
         struct tx_want w = {.hash = hash, .mode = mode_of(op->cmd, i)};
         if (tx_conflicts(&at->tx, &w, client))
             return true;
@@ -280,7 +280,8 @@ static struct ctx step_ctx(struct batch *b, struct op *op, struct shard *at, str
                         .argv = op->argv,
                         .argc = op->argc,
                         .db = op->db,
-                        .slots = op->slots};
+                        .slots = op->kind == OP_ACROSS ? op->slots : NULL,
+                        .state = op->kind == OP_ALL ? &op->state : NULL};
 }
 
 void run_step(struct batch *b, struct part *p, struct shard *at, struct op *op, command_fn *fn,
@@ -288,7 +289,7 @@ void run_step(struct batch *b, struct part *p, struct shard *at, struct op *op, 
     struct ctx c = step_ctx(b, op, at, out);
     uint64_t from = clock_fine_ns();
     size_t began = out->len;
-    c.hash = op->slots != NULL ? op->slots->slot[0].hash : op->hash;
+    c.hash = c.slots != NULL ? c.slots->slot[0].hash : op->hash;
     instance_of(at)->running = &c;
     fn(&c);
     instance_of(at)->running = NULL;

@@ -199,7 +199,10 @@ static bool anything_kept(const struct op *op) {
 }
 
 static uint16_t shard_of_arg(const struct op *op, uint32_t arg) {
-    return op->slots->slot[(arg - op->slots->first_arg) / op->slots->step].shard;
+    const struct key_slots *s = op->slots;
+    if (arg == ACROSS_LAST_KEY)
+        return s->slot[s->count - 1].shard;
+    return s->slot[command_key_index(op->cmd, s->first_arg, s->step, arg)].shard;
 }
 
 /* across_looked: home decides what comes next; true when that is nothing. */
@@ -261,7 +264,7 @@ static ON_SHARD bool all_gather(struct unit *u, struct op *op) {
         raws[i] = &b->parts[i].raw;
         out->failed |= raws[i]->failed;
     }
-    if (!out->failed)
+    if (!out->failed || op->state != NULL) /* what it keeps is its own to free */
         op->cmd->gather(&c, raws, n);
     for (unsigned i = 0; i < n; i++)
         raws[i]->len = 0;
@@ -272,8 +275,8 @@ static ON_SHARD bool all_go(struct unit *u, struct op *op) {
     if (u->stage == STAGE_BEGIN)
         op_begin(u, op);
     if (u->stage == STAGE_BEGIN && !u->early) {
-        bool last = op->cmd->flags & CMD_WHOLE && is_last(u, u->at + 1);
-        hop_all(u, STAGE_LOOK, last);
+        uint32_t once = op->cmd->flags & (CMD_WHOLE | CMD_ROUNDS);
+        hop_all(u, STAGE_LOOK, once == CMD_WHOLE && is_last(u, u->at + 1));
         return false;
     }
     if (all_gather(u, op))

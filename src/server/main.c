@@ -150,10 +150,7 @@ static int run(enum config_supervised by) {
 }
 
 static void register_commands(void) {
-    string_register();
-    bitmap_register();
-    generic_register();
-    server_register();
+    command_register_families();
     client_register();
     admin_register();
 }
@@ -220,7 +217,7 @@ int main(int argc, char **argv) {
         return 1;
     process_say_unsupervised(config.supervised, by);
     set_up();
-    if (keyspace_seed_hash(NULL) != OK) {
+    if (hash_seed(NULL) != OK) {
         LOGW("cannot start: no entropy");
         return 1;
     }

@@ -65,6 +65,10 @@ INFO_OTHERWISE = {
     "set": "notes on a key specification are prose of Redis's own",
     "getex": "the same",
     "bitfield": "the same",
+    "sort": "the same",
+    "sort_ro": "the same",
+    "zrank": "since 7.2 the score may be asked for: arity -3",
+    "zrevrank": "the same",
 }
 
 TIPS_OTHERWISE = {  # Redis 8's and Valkey 9's, where 7.0 had others
@@ -101,10 +105,13 @@ def test_info_is_redis_s_byte_by_byte(anax2, redis, proto):
 
 def test_info_that_differs_differs_by_its_reason(anax2, redis, against_redis_itself):
     ours, theirs = infos(anax2), infos(redis)
-    for name in ("set", "getex", "bitfield"):
+    for name in ("set", "getex", "bitfield", "sort", "sort_ro"):
         assert without_prose(ours[name]) == without_prose(theirs[name])
     for name in ("command|getkeys", "command|getkeysandflags"):
         assert ours[name][1] == (-4 if against_redis_itself else -3)
+        assert ours[name][2:] == theirs[name][2:]
+    for name in ("zrank", "zrevrank"):
+        assert ours[name][1] == (3 if against_redis_itself else -3)
         assert ours[name][2:] == theirs[name][2:]
     for name, row in ours.items():
         if row[9] and name in theirs:
@@ -234,15 +241,29 @@ RENAMED = {  # "name:type" of 7.0 -> the name that Redis 8 has
     "flushall": {"async:oneof": "flush-type"},
     "flushdb": {"async:oneof": "flush-type"},
     "hello": {"username_password:block": "auth"},
+    "hmset": {"field_value:block": "data"},
+    "hset": {"field_value:block": "data"},
     "lcs": {"len:integer": "min-match-len"},
     "mset": {"key_value:block": "data"},
     "msetnx": {"key_value:block": "data"},
     "shutdown": {"nosave_save:oneof": "save-selector"},
+    "zadd": {"score_member:block": "data"},
+    **{name: {"offset_count:block": "limit"} for name in (
+        "zrange", "zrangebyscore", "zrevrangebyscore", "zrangebylex", "zrevrangebylex", "zrangestore")},
 }
 
 NEWER_OPTIONS = {  # ours that 7.0 lacks
+    "hscan": {"novalues": "Redis 7.4: NOVALUES"},
     "set": {"comparison-value": "Valkey 8.1 and Redis 8.4: SET IFEQ"},
+    **{name: {"withscore": "7.2"} for name in ("zrank", "zrevrank")},
+    "zscan": {"noscores": "Valkey 8.1"},
+    **{name: {"count": "Redis 8.8: AGGREGATE COUNT"} for name in ("zunion", "zinter", "zunionstore", "zinterstore")},
 }
+
+SORT_ARGUMENTS = (
+    "key:key#0 BY=by-pattern:pattern optional LIMIT=limit:block(offset:integer count:integer) optional "
+    "GET=get-pattern:pattern optional multiple multiple_token order:oneof(ASC=asc:pure-token DESC=desc:pure-token) optional "
+    "ALPHA=sorting:pure-token optional")
 
 ARGUMENTS_OTHERWISE = {  # how ours reads, and why
     "bitop": ("operation:oneof(AND=and:pure-token OR=or:pure-token XOR=xor:pure-token NOT=not:pure-token "
@@ -252,6 +273,9 @@ ARGUMENTS_OTHERWISE = {  # how ours reads, and why
     "command|getkeys": ("command:string arg:string optional multiple", "since 7.2 the call is told"),
     "command|getkeysandflags": ("command:string arg:string optional multiple", "the same"),
     "config|get": ("parameter:string multiple", "since 7.2 without a block around one argument"),
+    "sort": (SORT_ARGUMENTS + " STORE=destination:key#2 optional", "a pattern is not told to be of a key specification that is "
+             "unknown; BY and GET are named as since 7.2"),
+    "sort_ro": (SORT_ARGUMENTS, "the same"),
 }
 
 MORE_FILTERS = {  # all of 7.0's words, and more of them

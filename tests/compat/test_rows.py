@@ -32,8 +32,9 @@ NOT_YET = {  # of the groups connection and server
 }
 
 
-# DEBUG's subcommands are rows here, as those of every container are; in Redis and Valkey DEBUG has none.
-OURS = "DEBUG "
+# DEBUG's subcommands are rows here, as those of every container are; in Redis and Valkey DEBUG has none. The others are
+# Dragonfly's.
+OURS = ("DEBUG ", "FIELDEXPIRE", "FIELDTTL", "SADDEX")
 
 
 @pytest.fixture(scope="session")

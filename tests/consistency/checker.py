@@ -7,7 +7,7 @@ import sys
 
 import exact
 import graph
-from history import GRAPH_OPS, LIST_OPS, REGISTER_OPS, WHOLE_OPS, Tx, read
+from history import GRAPH_OPS, LIST_OPS, REGISTER_OPS, WHOLE_OPS, Tx, keys_of, read
 
 SECOND_OPINION_MAX = 2000  # transactions; registers whose order the graph cannot know for certain
 SECOND_OPINION_BUDGET = 50_000
@@ -20,15 +20,11 @@ def graph_part(txs):
         for f, key, value in tx.ops:
             if f in WHOLE_OPS - {"dbsize", "keys"}:
                 return []
-            names = {value[0]} if f in ("rename", "renamenx", "copy", "copyr") else set()
-            names.update(key if isinstance(key, list) else [key])
-            if f == "move":
-                names |= Tx(tx.client, tx.start, tx.end, tx.type, [(f, key, value)], tx.index).keys()
             kind = "list" if f in LIST_OPS else "register" if f in REGISTER_OPS else "moved"
             if f == "w" and (key, value) in written:
                 kind = "moved"
             written.add((key, value) if f == "w" else None)
-            for name in names - {None}:
+            for name in keys_of((f, key, value)):
                 kinds[name] = kind if kinds.get(name, kind) == kind else "moved"
     out = []
     for tx in txs:

@@ -15,7 +15,8 @@ Cost       Exponential in how many are open at once, linear in how many there ar
 import collections
 import heapq
 
-from history import NEVER, READ_ONLY_OPS, TO_KEY, Tx, split_key
+import coll
+from history import ARITY, NEVER, WHOLE_OPS, WRONG_TYPE, Tx, keys_of, reads_only, split_key
 
 BUDGET = 1_000_000  # places
 # That one whose fate is unknown took effect is a guess. A wrong order is mostly found out before this many more
@@ -35,7 +36,7 @@ class Impossible(Exception):
 
 
 class Space:
-    """Where each key is in a state, which is a tuple of strings and None, database after database."""
+    """Where each key is in a state, which is a tuple of strings, what coll.py has, and None, database after database."""
 
     def __init__(self, txs):
         dbs, names = set(), set()
@@ -47,13 +48,10 @@ class Space:
                     dbs.add(key)
                     names.update(value if f == "keys" and value else ())
                 elif f != "flushall":
-                    moved = [value[0]] if f in TO_KEY else []
-                    for k in (key if isinstance(key, list) else [key]) + moved:
+                    for k in keys_of((f, key, value)):
                         db, name = split_key(k)
                         dbs.add(db)
                         names.add(name)
-                    if f == "move":
-                        dbs.add(value[0])
         self.names = sorted(names)
         self.dbs = sorted(dbs)
         self.place = {n: i for i, n in enumerate(self.names)}
@@ -63,6 +61,11 @@ class Space:
     def at(self, key):
         db, name = split_key(key)
         return self.first[db] + self.place[name]
+
+    def find(self, beside, name):
+        """Where that name is in the database of another key; None: nobody has ever written it."""
+        place = self.place.get(name)
+        return None if place is None else self.first[split_key(beside)[0]] + place
 
     def of(self, db):
         return slice(self.first[db], self.first[db] + len(self.names))
@@ -76,18 +79,26 @@ def text_of(value):
     return None if value is None else str(value)
 
 
+def text_in(s, i):
+    """None or a string, which a list, a set and a sorted set is not."""
+    if s[i] is not None and not isinstance(s[i], str):
+        raise coll.WrongType
+    return s[i]
+
+
 def number_in(s, i):
     """What INCRBY takes a value for; an absent one is 0."""
     try:
-        return int(s[i] or 0)
+        return int(text_in(s, i) or 0)
     except ValueError:
         raise Impossible from None
 
 
 def compile_op(space, op, known):
-    """A function that changes a list of values, and raises Impossible unless it gives the reply of op."""
+    """A function that changes a list of values, and raises Impossible unless it gives the reply of op, or
+    WrongType, before it has changed anything, when that is the reply."""
     f, key, value = op
-    return OPS[f](space, key, value, known)
+    return OPS[f](space, key, value, known) if f in OPS else collection_op(space, op, known)
 
 
 def expect(condition):
@@ -95,11 +106,34 @@ def expect(condition):
         raise Impossible
 
 
+def collection_op(space, op, known):
+    f, key, value = op
+    make, read = coll.OPS[f]
+    run = make(space, key, value)
+    if not known:
+        return run
+    said = outcome_of(op)
+    if said == WRONG_TYPE:
+        def refused(s):
+            try:
+                run(s)
+            except coll.WrongType:
+                return
+            raise Impossible
+        return refused
+    said = read(said)
+
+    def compared(s):
+        if run(s) != said:
+            raise Impossible
+    return compared
+
+
 def op_append(space, key, value, known):
     i, text = space.at(key), "%d," % value
 
     def run(s):
-        s[i] = (s[i] or "") + text
+        s[i] = (text_in(s, i) or "") + text
     return run
 
 
@@ -189,7 +223,7 @@ def op_getset(space, key, value, known):
     i, new, old = space.at(key), str(value[0]), text_of(value[1])
 
     def run(s):
-        expect(not known or s[i] == old)
+        expect(text_in(s, i) == old or not known)
         s[i] = new
     return run
 
@@ -198,7 +232,7 @@ def op_getdel(space, key, value, known):
     i, old = space.at(key), text_of(value)
 
     def run(s):
-        expect(not known or s[i] == old)
+        expect(text_in(s, i) == old or not known)
         s[i] = None
     return run
 
@@ -251,13 +285,13 @@ OPS = {
 class Step:
     """One transaction in the search."""
 
-    __slots__ = ("tx", "run_ops", "reads_only", "slot", "first", "starts_at", "ends_at")
+    __slots__ = ("tx", "known", "run_ops", "reads_only", "slot", "first", "starts_at", "ends_at")
 
     def __init__(self, space, tx):
-        known = tx.type == "ok"
+        self.known = tx.type == "ok"
         self.tx = tx
-        self.run_ops = [compile_op(space, op, known) for op in tx.ops]
-        self.reads_only = all(op[0] in READ_ONLY_OPS for op in tx.ops)
+        self.run_ops = [compile_op(space, op, self.known) for op in tx.ops]
+        self.reads_only = all(map(reads_only, tx.ops))
         self.slot = 0  # its bit, while it is open, in the set of those that have taken effect
         self.starts_at, self.ends_at = 0, NEVER  # places in the events
         self.first = []  # those that must go first
@@ -265,18 +299,22 @@ class Step:
     def apply(self, state):
         """The state after it; None when its reply would have been another one."""
         s = list(state)
-        try:
-            for run in self.run_ops:
+        for run in self.run_ops:
+            try:
                 run(s)
-        except Impossible:
-            return None
+            except Impossible:
+                return None
+            except (coll.WrongType, coll.Unordered):
+                if self.known:
+                    return None
         return tuple(s)
 
 
 def shares(a, b):
     """Have they a key in common that both name? Order is promised for a key, so not against what asks for all."""
-    a, b = a.keys(), b.keys()
-    return a is not None and b is not None and not a.isdisjoint(b)
+    if any(op[0] in WHOLE_OPS for tx in (a, b) for op in tx.ops):
+        return False
+    return not a.named().isdisjoint(b.named())
 
 
 class Search:
@@ -407,15 +445,40 @@ def parts(txs):
 SHOWN_MAX = 8
 
 
+def outcome_of(op):
+    f, _, value = op
+    return value[-1] if ARITY[f] else value
+
+
+GIVEN = {"append", "w", "getset", "msetnx", "lpush", "rpush", "sadd", "zadd", "zincrby"}
+SEEN_AS_ONE = {"rr", "getdel", "getset", "lmove"}
+SEEN_AS_ROW = {"r", "lpop", "rpop", "lrange", "smembers", "sinter", "sunion", "sdiff", "sort"}
+SEEN_WITH_SCORES = {"zrange", "zinter", "zunion", "zdiff"}
+
+
 def written(op):
-    """The values that an op certainly writes when its transaction takes effect."""
-    f, key, value = op
-    return [value] if f in ("append", "w") else [value[0]] if f == "getset" else []
+    """The values that an op may write: whoever finds one knows that it was written."""
+    f, _, value = op
+    if f not in GIVEN:
+        return []
+    given = value[0] if ARITY[f] else value
+    if f == "zadd":
+        given = [member for member, _ in given]
+    return map(str, given if isinstance(given, list) else [given])
 
 
 def seen(op):
-    f, key, value = op
-    return value if f == "r" else [value] if f in ("rr", "getdel") else [value[1]] if f == "getset" else []
+    """The values that an op has found."""
+    f, said = op[0], outcome_of(op)
+    if said is None or said == WRONG_TYPE or f == "sort" and isinstance(said, int):
+        return []
+    if f in ("lmpop", "zmpop"):
+        f, said = "zrange" if f == "zmpop" else "lrange", said[1]
+    if f in SEEN_WITH_SCORES:
+        said = [member for member, _ in said]
+    elif f not in SEEN_AS_ROW:
+        said = [said] if f in SEEN_AS_ONE else []
+    return map(str, said)
 
 
 def append_only(txs):
@@ -430,7 +493,7 @@ def append_only(txs):
             elif f in ("append", "r"):
                 grown.add(key)
             else:
-                changed |= Tx(0, 0, None, "info", [(f, key, value)]).named()
+                changed.update(keys_of((f, key, value)))
     return {key for key in grown - changed if split_key(key)[0] not in emptied}
 
 

@@ -7,12 +7,27 @@ ARITY = {  # of the value: how many things it lists, None: it is one thing or no
     "flushdb": None, "flushall": None, "dbsize": None, "keys": None,
     "msetnx": 2, "rename": 2, "renamenx": 2, "copy": 2, "copyr": 2, "move": 2, "incrby": 2, "getset": 2,
 }
+COLLECTION_ARITY = {  # of those that take or make lists, sets and sorted sets; the last thing is what was said
+    "lpush": 2, "rpush": 2, "lpop": 2, "rpop": 2, "lmove": 3, "lmpop": 3, "lrange": None, "llen": None,
+    "sadd": 2, "srem": 2, "smove": 3, "smembers": None, "scard": None, "sintercard": 2,
+    "sinter": None, "sunion": None, "sdiff": None, "sinterstore": 2, "sunionstore": 2, "sdiffstore": 2,
+    "zadd": 2, "zincrby": 3, "zrem": 2, "zmpop": 3, "zrange": None, "zcard": None, "zintercard": 2,
+    "zinter": None, "zunion": None, "zdiff": None, "zinterstore": 2, "zunionstore": 2, "zdiffstore": 2,
+    "zrangestore": 4, "sort": 4,
+}
+ARITY.update(COLLECTION_ARITY)
+WRONG_TYPE = "WRONGTYPE"  # instead of what a collection's op said
 LIST_OPS = {"append", "r"}
 REGISTER_OPS = {"w", "rr"}
 GRAPH_OPS = LIST_OPS | REGISTER_OPS
 WHOLE_OPS = {"swapdb", "flushdb", "flushall", "dbsize", "keys"}
-READ_ONLY_OPS = {"r", "rr", "exists", "dbsize", "keys"}
-TO_KEY = {"rename", "renamenx", "copy", "copyr"}
+READ_ONLY_OPS = {"r", "rr", "exists", "dbsize", "keys", "lrange", "llen", "smembers", "scard", "sintercard", "sinter", "sunion",
+                 "sdiff", "zrange", "zcard", "zintercard", "zinter", "zunion", "zdiff"}
+MANY_KEYS = {"del", "exists", "msetnx", "lmpop", "zmpop"} | {s + a for s in "sz" for a in ("inter", "union", "diff", "intercard")}
+# Where more keys are: value[this], one or a list of them.
+MORE_KEYS = {"rename": 0, "renamenx": 0, "copy": 0, "copyr": 0, "lmove": 0, "smove": 0, "zrangestore": 0, "sort": 2,
+             **{s + a + "store": 0 for s in "sz" for a in ("inter", "union", "diff")}}
+MAY_SAY_NOTHING = {"getset", "lpop", "rpop", "lmove", "lmpop", "zmpop"}
 NEVER = float("inf")
 
 
@@ -35,21 +50,12 @@ class Tx:
             "" if self.type == "ok" else " " + self.type, "; ".join(map(describe, self.ops)))
 
     def keys(self):
-        """Every key that it names; None: all keys."""
-        return None if any(op[0] in WHOLE_OPS for op in self.ops) else self.named()
+        """Every key that it touches; None: any."""
+        return None if any(op[0] in WHOLE_OPS or looks_up(op) for op in self.ops) else self.named()
 
     def named(self):
         """The keys that are named, whatever else it touches."""
-        out = set()
-        for f, key, value in self.ops:
-            if f in WHOLE_OPS:
-                continue
-            out.update(key if isinstance(key, list) else [key])
-            if f in TO_KEY:
-                out.add(value[0])
-            elif f == "move":
-                out.add(join_key(value[0], split_key(key)[1]))
-        return out
+        return {key for op in self.ops for key in keys_of(op)}
 
     def to_json(self):
         return json.dumps({"client": self.client, "start": self.start, "end": None if self.end == NEVER else self.end,
@@ -65,6 +71,32 @@ def split_key(key):
     """(database, name)"""
     db, colon, name = key.partition(":")
     return (int(db), name) if colon and db.isdigit() else (0, key)
+
+
+def several(keys):
+    return keys if isinstance(keys, list) else [keys]
+
+
+def keys_of(op):
+    """The keys that an op names."""
+    f, key, value = op
+    if f in WHOLE_OPS:
+        return []
+    if f == "move":
+        return [key, join_key(value[0], split_key(key)[1])]
+    more = several(value[MORE_KEYS[f]]) if f in MORE_KEYS else []
+    return several(key) + [k for k in more if k is not None]
+
+
+def looks_up(op):
+    """Does it look at keys that it does not name?"""
+    f, _, value = op
+    return f == "sort" and (value[0] is not None or any("*" in get for get in value[1]))
+
+
+def reads_only(op):
+    f, _, value = op
+    return f in READ_ONLY_OPS or f == "sort" and value[2] is None
 
 
 def describe(op):
@@ -87,11 +119,13 @@ def check_form(tx):
         need(len(op) == 3, "an op is [f, key, value]")
         f, key, value = op
         need(f in ARITY, "an unknown op %r" % (f,))
-        need(f in WHOLE_OPS or isinstance(key, str) or f in ("del", "exists", "msetnx") and isinstance(key, list),
-             "the key of %s" % f)
+        need(f in WHOLE_OPS or isinstance(key, str) or f in MANY_KEYS and isinstance(key, list), "the key of %s" % f)
         if ARITY[f]:
             need(isinstance(value, list) and len(value) == ARITY[f], "the value of %s is a list of %d" % (f, ARITY[f] or 0))
-            need(not known or f == "getset" or value[1] is not None, "the outcome of %s" % f)
+            need(not known or f in MAY_SAY_NOTHING or value[-1] is not None, "the outcome of %s" % f)
+            need(all(isinstance(k, str) for k in keys_of(op)), "the keys of %s" % f)
+        elif f in COLLECTION_ARITY:
+            need(not known or value is not None, "the value of %s" % f)
         elif f in ("append", "w"):
             need(isinstance(value, int), "the value of %s is an int" % f)
         elif f in ("r", "keys"):

@@ -1,6 +1,6 @@
 """run.py: random clients against servers, for as long as asked; every history is checked.
 
-    python3 tests/consistency/run.py [--seconds N] [--shards 1,2,3,8] [--io uring,epoll] [--workloads mix,moves,bank]
+    python3 tests/consistency/run.py [--seconds N] [--shards 1,2,3,8] [--io uring,epoll] [--workloads mix,moves,bank,...]
                                      [--seed N] [--scale X] [--keep DIR] [--binary ANAX]
 
 --scale makes each history longer. An impossible history stays in DIR (default: /tmp) as a file for check_files.py.
@@ -18,6 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 
 import checker  # noqa: E402
+import coll_workload  # noqa: E402
 import exact  # noqa: E402
 import graph  # noqa: E402
 import harness  # noqa: E402
@@ -32,6 +33,8 @@ WORKLOADS = {
     "mix": (w.Mix, 6, 300),
     "moves": (w.Moves, 3, 250),
     "bank": (w.Bank, 4, 250),
+    "collections": (coll_workload.Collections, 3, 250),
+    "carry": (coll_workload.Carry, 4, 250),
 }
 
 
@@ -48,11 +51,12 @@ def record(server, workload, seed, scale, deadline_s):
 def judge(workload, history):
     """Violations of a history that the workload made. Raises exact.Undecided."""
     found = checker.check(history, BUDGET)
-    if workload == "bank":
-        wrong, count = w.Bank.sums(history)
-        found += [graph.Violation("bank", text) for text in wrong]
+    kind = WORKLOADS[workload][0]
+    if hasattr(kind, "sums"):
+        wrong, count = kind.sums(history)
+        found += [graph.Violation(workload, text) for text in wrong]
         if not count:
-            found.append(graph.Violation("bank", "nobody has seen all accounts"))
+            found.append(graph.Violation(workload, "nobody has seen all there is"))
     return found
 
 

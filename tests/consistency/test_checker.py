@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections import deque
 
 import pytest
 
@@ -9,7 +10,7 @@ import check_files
 import checker
 import exact
 import graph
-from history import NEVER, Malformed, Tx, number, read, write
+from history import COLLECTION_ARITY, NEVER, Malformed, Tx, number, read, write
 
 
 def tx(client, start, end, *ops, type="ok"):
@@ -167,6 +168,86 @@ IMPOSSIBLE = [
      [tx(0, 0, 5, (W, "x", 1)), tx(1, 10, 100, ("getdel", "x", 1)), tx(2, 10, 100, ("getdel", "x", 1))]),
 ]
 
+Q = ("rpush", "q", [[1, 2], 2])
+LMOVE = ("lmove", "q", ["p", "RL", 2])
+SETS = [("sadd", "s", [[1, 2], 2]), ("sadd", "t", [[2, 3], 2])]
+SCORES = [("zadd", "z", [[[1, 5], [2, 7]], 2]), ("zadd", "y", [[[2, 1]], 1])]
+
+
+def meanwhile(first, *bodies):
+    """The first alone, then the rest, all open at once."""
+    return [tx(0, 0, 5, *first)] + [tx(i, 10, 100, *body) for i, body in enumerate(bodies, 1)]
+
+
+# The first of each is what is there; the rest happens at once.
+IMPOSSIBLE += [(what, "impossible", meanwhile(*bodies)) for what, *bodies in [
+    ("LMOVE: an element is in two lists", [Q], [LMOVE], [("lrange", "q", [1, 2]), ("lrange", "p", [2])]),
+    ("LMOVE: an element is in no list", [Q], [LMOVE], [("lrange", "q", [1]), ("lrange", "p", [])]),
+    ("LMOVE is seen backwards by two", [Q], [LMOVE], [("lrange", "p", [2]), ("lpush", "w", [[9], 1])], [("lrange", "w", ["9"]), ("lrange", "q", [1, 2])]),
+    ("two LMOVEs take the same element", [Q], [LMOVE], [("lmove", "q", ["w", "RL", 2])]),
+    ("LMOVE puts it at the wrong end", [Q, ("rpush", "p", [[3], 1])], [LMOVE], [("lrange", "p", [3, 2])]),
+    ("LMOVE overwrites a push", [Q], [LMOVE], [("rpush", "p", [[3], 1])], [("lrange", "p", [3]), ("lrange", "q", [1])]),
+    ("LMOVE onto itself loses the element", [Q], [("lmove", "q", ["q", "RL", 2])], [("lrange", "q", [1])]),
+    ("LMOVE onto another type took the element", [Q, SETS[0]], [("lmove", "q", ["s", "LL", "WRONGTYPE"])], [("lrange", "q", [2])]),
+    ("LMOVE without a source is no error", [SETS[0]], [("lmove", "q", ["s", "LL", "WRONGTYPE"])]),
+    ("WRONGTYPE of a key that was never of that type", [Q], [("rpush", "q", [[3], "WRONGTYPE"])]),
+    ("two LPOPs give one element twice", [Q], [("lpop", "q", [1, [1]])], [("lpop", "q", [2, [1, 2]])]),
+    ("RPOP gives elements in the wrong order", [Q], [("rpop", "q", [2, [1, 2]])]),
+    ("LPUSH in the wrong order", [("lpush", "q", [[1, 2], 2])], [("lrange", "q", [1, 2])]),
+    ("pushes that interleave", [], [("rpush", "q", [[1, 2], 2])], [("rpush", "q", [[3], 2])], [("lrange", "q", [1, 3])]),
+    ("two pushes find the same length", [], [("rpush", "q", [[1], 1])], [("rpush", "q", [[2], 1])]),
+    ("LMPOP from the second while the first has some", [Q, ("rpush", "p", [[3], 1])], [("lmpop", ["q", "p"], ["L", 1, ["p", [3]]])]),
+    ("LMPOP finds nothing though one always has it", [Q], [("lmove", "q", ["p", "LL", 1]), ("lmove", "q", ["p", "LL", 2])], [("lmpop", ["q", "p"], ["L", 1, None])]),
+    ("a popped list is still there", [("rpush", "q", [[1], 1])], [("rpop", "q", [1, [1]]), ("exists", "q", 1)]),
+    ("SMOVE: a member is in two sets", SETS, [("smove", "s", ["t", 1, 1])], [("sunion", ["s", "t"], [1, 2, 3]), ("sintercard", ["s", "t"], [0, 2])]),
+    ("SMOVE: a member is in no set", SETS, [("smove", "s", ["t", 1, 1])], [("sunion", ["s", "t"], [2, 3])]),
+    ("two SMOVEs take the same member", SETS, [("smove", "s", ["t", 1, 1])], [("smove", "s", ["u", 1, 1])]),
+    ("a member is added twice", [], [("sadd", "s", [[1], 1])], [("sadd", "s", [[1], 1])]),
+    ("a member is removed twice", SETS, [("srem", "s", [[1], 1])], [("srem", "s", [[1], 1])]),
+    ("half of what one SADD adds", [], [("sadd", "s", [[1, 2], 2])], [("smembers", "s", [1])]),
+    ("SMEMBERS says one twice", SETS, [("smembers", "s", [1, 2, 2])]),
+    ("SINTER of two moments", SETS, [("smove", "t", ["s", 3, 1])], [("sinter", ["s", "t"], [2, 3])]),
+    ("SUNION of two moments", SETS, [("smove", "s", ["t", 1, 1])], [("sunion", ["t", "s"], [2, 3])]),
+    ("SDIFF of two moments", SETS, [("smove", "s", ["t", 1, 1])], [("sdiff", ["s", "t"], [])], [("sdiff", ["s", "t"], [1, 2])]),
+    ("SINTERCARD beyond its limit", SETS, [("sintercard", ["s", "s"], [1, 2])]),
+    ("SUNIONSTORE shows half of its sources", SETS, [("sunionstore", "u", [["s", "t"], 3])], [("smembers", "u", [1, 2])]),
+    ("SUNIONSTORE of sources of different times", SETS, [("sadd", "s", [[8], 1]), ("sadd", "t", [[9], 1])], [("sunionstore", "u", [["s", "t"], 4]), ("smembers", "u", [1, 2, 3, 9])]),
+    ("SINTERSTORE loses a change of its target", SETS + [("sadd", "u", [[7], 1])], [("sinterstore", "u", [["s", "t"], 1])], [("sadd", "u", [[8], 1])],
+     [("smembers", "u", [2, 7])]),
+    ("SINTERSTORE of nothing leaves what was there", [SETS[0], ("sadd", "u", [[7], 1])], [("sinterstore", "u", [["s", "t"], 0]), ("smembers", "u", [7])]),
+    ("SDIFFSTORE into one of its sources took what it had stored", SETS, [("sdiffstore", "s", [["t", "s"], 1]), ("smembers", "s", [2, 3])]),
+    ("ZUNIONSTORE shows half of its sources", SCORES, [("zunionstore", "x", [["z", "y"], 2])], [("zrange", "x", [[1, 5], [2, 7]])]),
+    ("ZUNIONSTORE of sources of different times", SCORES, [("zincrby", "z", [2, 10, 17]), ("zincrby", "y", [2, 100, 101])],
+     [("zunion", ["z", "y"], [[1, 5], [2, 108]])]),
+    ("ZINTERSTORE of a set and a sorted set", SETS[:1] + SCORES[:1], [("zinterstore", "x", [["s", "z"], 2]), ("zrange", "x", [[1, 5], [2, 7]])]),
+    ("ZRANGE out of order", SCORES, [("zrange", "z", [[2, 7], [1, 5]])]),
+    ("ZDIFF with the other's score", SCORES, [("zdiff", ["y", "x"], [[2, 7]])]),
+    ("two ZMPOPs take the same", SCORES, [("zmpop", ["z"], ["MIN", 1, ["z", [[1, 5]]]])], [("zmpop", ["x", "z"], ["MIN", 2, ["z", [[1, 5], [2, 7]]]])]),
+    ("ZMPOP of the wrong end", SCORES, [("zmpop", ["z"], ["MAX", 1, ["z", [[1, 5]]]])]),
+    ("two ZINCRBYs see the same score", SCORES, [("zincrby", "z", [1, 1, 6])], [("zincrby", "z", [1, 1, 6])]),
+    ("ZRANGESTORE of something that never was", SCORES, [("zadd", "z", [[[1, 9]], 0])], [("zrangestore", "x", ["z", 0, 0, 1]), ("zrange", "x", [[2, 9]])]),
+    ("ZRANGESTORE of the wrong ranks", SCORES, [("zrangestore", "x", ["z", -1, -1, 1]), ("zrange", "x", [[1, 5]])]),
+    ("RENAME of a list: it is in two places", [Q], [("rename", "q", ["p", 1])], [("lrange", "q", [1, 2]), ("lrange", "p", [1, 2])]),
+    ("COPY of a set goes on with it", SETS, [("copyr", "s", ["t", 1])], [("sadd", "s", [[9], 1])], [("smembers", "t", [1, 2]), ("smembers", "s", [1, 2])], [("smembers", "t", [1, 2, 9]), ("scard", "s", 2)]),
+    ("DEL of a sorted set and what is left of it", SCORES, [("del", ["z", "y"], 2)], [("zcard", "z", 0), ("zcard", "y", 1)]),
+    ("SORT in the wrong order", [("sadd", "s", [[10, 9], 2])], [("sort", "s", [None, [], None, [10, 9]])]),
+    ("SORT BY keys of two moments", [Q, (W, "w1", 1), (W, "w2", 2)], [(W, "w1", 9), (W, "w2", 8)], [("sort", "q", ["w*", ["w*"], None, [9, 2]])]),
+    ("SORT GET of keys of two moments", [Q, (W, "w1", 1), (W, "w2", 2)], [(W, "w1", 9), (W, "w2", 8)], [("sort", "q", [None, ["w*"], None, [1, 8]])]),
+    ("SORT STORE shows half", [Q], [("sort", "q", [None, [], "p", 2])], [("lrange", "p", [1])]),
+    ("SORT of a string", [(W, "x", 1)], [("sort", "x", [None, [], None, []])]),
+]]
+IMPOSSIBLE += [
+    ("LMOVE is seen backwards", "impossible",
+     [tx(0, 0, 5, Q), tx(1, 10, 100, LMOVE), tx(2, 20, 30, ("lrange", "p", [2])), tx(2, 40, 50, ("lrange", "q", [1, 2]))]),
+    ("an element that a lost LMOVE carried goes back", "impossible",
+     [tx(0, 0, 5, Q), tx(1, 10, None, ("lmove", "q", ["p", "RL", None]), type="info"), tx(2, 20, 30, ("lrange", "q", [1])), tx(2, 40, 50, ("lrange", "p", []))]),
+    ("the order of a pipeline with LMOVE", "impossible", [tx(0, 0, 5, Q), tx(1, 10, 100, LMOVE), tx(1, 11, 100, ("llen", "p", 0))]),
+    ("the order of a pipeline with SORT BY", "impossible",
+     [tx(0, 0, 5, Q), tx(1, 10, 100, ("rpush", "q", [[3], 3])), tx(1, 11, 100, ("sort", "q", ["w*", [], None, [1, 2]]))]),
+    ("a lost push is seen before it can have taken effect", "impossible",
+     [tx(0, 5, 6, ("lrange", "q", [1])), tx(1, 10, None, ("rpush", "q", [[1], None]), type="info")]),
+]
+
 POSSIBLE = [
     ("nothing", []),
     ("write skew that one order explains", together([(R, "x", []), (A, "y", 1)], [(R, "y", [1]), (A, "x", 1)])),
@@ -204,6 +285,41 @@ POSSIBLE = [
     ("MOVE, GETSET, GETDEL", one_after_another([(W, "x", 1)], [("move", "x", [1, 1])], [("move", "x", [1, 0])], [("getset", "1:x", [2, 1])], [("getdel", "1:x", 2)],
                                                [("getdel", "1:x", None)], [("getset", "x", [5, None])], [("exists", ["x", "x", "1:x"], 2)])),
 ]
+POSSIBLE += [(what, one_after_another(*[[op] for op in ops])) for what, *ops in [
+    ("lists", ("lpush", "q", [[1, 2], 2]), ("rpush", "q", [["three"], 3]), ("lrange", "q", [2, 1, "three"]), ("rpop", "q", [2, ["three", 1]]), ("lpop", "q", [5, [2]]),
+     ("lpop", "q", [1, None]), ("exists", "q", 0), ("lrange", "q", []), ("llen", "q", 0), ("lmove", "q", ["p", "LR", None]), ("lmpop", ["q", "p"], ["L", 2, None]),
+     ("rpush", "p", [[1, 2, 3], 3]), ("lmpop", ["q", "p"], ["R", 2, ["p", [3, 2]]]), ("lmove", "p", ["p", "LL", 1])),
+    ("LMOVE from end to end", ("rpush", "q", [[1, 2, 3], 3]), ("lmove", "q", ["q", "RL", 3]), ("lrange", "q", [3, 1, 2]), ("lmove", "q", ["p", "LR", 3]), ("lmove", "q", ["p", "RR", 2]),
+     ("lrange", "p", [3, 2])),
+    ("sets", *SETS, ("sadd", "s", [[1, 5], 1]), ("srem", "s", [[5, 6], 1]), ("smembers", "s", [2, 1]), ("scard", "u", 0), ("smove", "s", ["t", 2, 1]), ("smove", "s", ["t", 2, 0]),
+     ("smove", "t", ["t", 2, 1]), ("smove", "u", ["t", 2, 0]), ("sinter", ["s", "t"], []), ("sunion", ["s", "u", "t"], [3, 1, 2]), ("sdiff", ["t", "s", "u"], [2, 3]),
+     ("sinter", ["t", "u"], []), ("sintercard", ["t", "t"], [0, 2]), ("sintercard", ["t", "t"], [1, 1]), ("sunionstore", "s", [["s", "t"], 3]), ("smembers", "s", [1, 2, 3]),
+     ("sdiffstore", "s", [["s", "t"], 1]), ("sinterstore", "t", [["s", "t"], 0]), ("exists", ["s", "t"], 1), ("srem", "s", [[1], 1]), ("exists", "s", 0)),
+    ("sorted sets", *SCORES, ("zadd", "z", [[[1, 7], [3, 6]], 1]), ("zrange", "z", [[3, 6], [1, 7], [2, 7]]), ("zincrby", "z", [3, -10, -4]), ("zincrby", "w", [9, 2, 2]),
+     ("zrem", "w", [[9, 8], 1]), ("zcard", "w", 0), ("zunion", ["z", "y"], [[3, -4], [1, 7], [2, 8]]), ("zinter", ["z", "y"], [[2, 8]]), ("zdiff", ["z", "y"], [[3, -4], [1, 7]]),
+     ("zintercard", ["z", "y"], [0, 1]), ("zunionstore", "x", [["z", "z"], 3]), ("zrange", "x", [[3, -8], [1, 14], [2, 14]]), ("zdiffstore", "x", [["x", "z"], 0]), ("exists", "x", 0),
+     ("zmpop", ["x", "z"], ["MAX", 2, ["z", [[2, 7], [1, 7]]]]), ("zmpop", ["x"], ["MIN", 1, None]), ("zrangestore", "x", ["y", 0, -1, 1]), ("zrangestore", "y", ["y", 1, 5, 0]),
+     ("zrange", "y", [])),
+    ("algebra of sets and sorted sets", SETS[0], SCORES[1], ("zunionstore", "x", [["s", "y"], 2]), ("zrange", "x", [[1, 1], [2, 2]]), ("zinter", ["y", "s"], [[2, 2]]),
+     ("zdiff", ["s", "y"], [[1, 1]]), ("sunion", ["s", "y"], "WRONGTYPE")),
+    ("wrong types", Q, SETS[0], SCORES[0], (W, "v", 1), ("sadd", "q", [[1], "WRONGTYPE"]), ("lpop", "s", [1, "WRONGTYPE"]), ("zadd", "s", [[[1, 1]], "WRONGTYPE"]),
+     ("lrange", "v", "WRONGTYPE"), ("smove", "s", ["q", 1, "WRONGTYPE"]), ("smove", "absent", ["q", 1, 0]), ("sinter", ["absent", "q"], "WRONGTYPE"),
+     ("sinterstore", "q", [["s"], 2]), ("smembers", "q", [1, 2]), ("lmpop", ["absent", "s", "v"], ["L", 1, "WRONGTYPE"]), ("sort", "v", [None, [], "q", "WRONGTYPE"]),
+     ("zrangestore", "v", ["s", 0, 1, "WRONGTYPE"]), ("zrangestore", "v", ["absent", 0, 1, 0]), ("exists", "v", 0), ("msetnx", ["v", "s"], [[1, 2], 0]), (W, "s", 3), (RR, "s", 3)),
+    ("RENAME, COPY, MOVE, SWAPDB", Q, SETS[0], SCORES[0], ("rename", "q", ["s", 1]), ("lrange", "s", [1, 2]), ("copy", "s", ["z", 0]), ("copyr", "z", ["s", 1]), ("zcard", "s", 2),
+     ("move", "s", [1, 1]), ("zrange", "1:s", [[1, 5], [2, 7]]), ("swapdb", 0, 1), ("zrange", "s", [[1, 5], [2, 7]]), ("zcard", "1:z", 2), ("dbsize", 0, 1)),
+    ("SORT", ("sadd", "s", [[10, 9, -1], 3]), ("sort", "s", [None, [], None, [-1, 9, 10]]), (W, "w9", 50), (W, "w-1", 7), ("sort", "s", ["w*", ["#", "w*"], None, [10, None, -1, 7, 9, 50]]),
+     ("sort", "s", ["w*", ["w*", "#"], "s", 6]), ("lrange", "s", ["", 10, 7, -1, 50, 9]), ("sort", "s", [None, [], None, [-1, "", 7, 9, 10, 50]]), ("sort", "none", [None, ["w*"], "s", 0]),
+     ("exists", "s", 0), ("rpush", "w9", [[1], "WRONGTYPE"]), ("zadd", "z", [[[9, 1], [7, 2]], 2]), ("sort", "z", ["none*", [], None, [7, 9]])),
+]]
+POSSIBLE += [
+    ("LMOVE in time", meanwhile([Q], [LMOVE], [("lrange", "q", [1]), ("lrange", "p", [2])], [("lrange", "p", []), ("lrange", "q", [1, 2])])),
+    ("a lost LMOVE took effect late", [tx(0, 0, 5, Q), tx(1, 10, None, ("lmove", "q", ["p", "RL", None]), type="info"), tx(2, 20, 30, ("lrange", "q", [1, 2])), tx(2, 40, 50, ("lrange", "p", [2]))]),
+    ("a lost LMOVE of nothing, of a wrong type", [tx(0, 0, 5, SETS[0]), tx(1, 10, None, ("lmove", "s", ["p", "RL", None]), ("append", "s", 5), (W, "k", 3), type="info"),
+                                                  tx(2, 20, 30, (RR, "k", 3)), tx(2, 40, 50, ("smembers", "s", [1, 2]))]),
+    ("a lost push", [tx(0, 0, None, ("rpush", "q", [[1], None]), ("sadd", "q", [[2], None]), type="info"), tx(1, 10, 20, ("llen", "q", 0)), tx(1, 30, 40, ("lrange", "q", [1]))]),
+    ("two in one pipeline, SORT looks at another's key", [tx(0, 0, 5, Q), tx(1, 10, 100, (W, "w1", 5)), tx(1, 11, 100, ("sort", "q", ["w*", [], None, [1, 2]]))]),
+]
 
 
 @pytest.mark.parametrize("kind, history", [c[1:] for c in IMPOSSIBLE], ids=[c[0] for c in IMPOSSIBLE])
@@ -236,7 +352,8 @@ def test_the_search_tells_where_it_ended():
 @pytest.mark.parametrize("bad", [
     tx(0, 5, 1, (W, "x", 1)), tx(0, 0, None, (W, "x", 1)), tx(0, 0, 1, ("set", "x", 1)), tx(0, 0, 1, (W, "x", None)),
     tx(0, 0, 1, ("rename", "x", "y")), tx(0, 0, 1, ("rename", "x", ["y", None])), tx(0, 0, 1, ("append", 3, 1)),
-    tx(0, 0, 1, (R, "x", None)), tx(0, 0, 1, (W, "x", 1), type="maybe"), tx(0, 0, 1, ("del", "x", None))], ids=str)
+    tx(0, 0, 1, ("lpush", "x", [1])), tx(0, 0, 1, ("lmove", "x", ["y", 1])), tx(0, 0, 1, ("lmove", "x", [3, "LR", None])), tx(0, 0, 1, ("sadd", "x", [[1], None])),
+    tx(0, 0, 1, ("smembers", ["x"], [])), tx(0, 0, 1, ("zrange", "x", None)), tx(0, 0, 1, (R, "x", None)), tx(0, 0, 1, (W, "x", 1), type="maybe"), tx(0, 0, 1, ("del", "x", None))], ids=str)
 def test_malformed_is_refused(bad):
     with pytest.raises(Malformed):
         number([bad])
@@ -308,16 +425,134 @@ class Serial:
             if done:
                 v.update(zip(key, value[0]))
             return [f, key, [value[0], int(done)]]
+        elif f in COLLECTIONS:
+            given = value if COLLECTION_ARITY[f] else []
+            try:
+                said = COLLECTIONS[f](self, key, *given)
+            except TypeError as e:
+                if str(e) != "WRONGTYPE":
+                    raise
+                said = "WRONGTYPE"
+            return [f, key, given[:-1] + [said] if given else said]
         return [f, key, value]
+
+    def get(self, key, kind):
+        if key in self.values and type(self.values[key]) is not kind:
+            raise TypeError("WRONGTYPE")
+        return self.values.get(key, kind())
+
+    def put(self, key, value):
+        self.values.pop(key, None)
+        if value:
+            self.values[key] = value
+        return len(value)
+
+    # lists: deque; sets: set; sorted sets: dict
+    def push(self, key, elements, _, left=False):
+        q = deque(self.get(key, deque))
+        (q.extendleft if left else q.extend)(elements)
+        return self.put(key, q)
+
+    def pop(self, key, count, _, end="L"):
+        q = deque(self.get(key, deque))
+        out = [q.popleft() if end == "L" else q.pop() for _ in range(min(count, len(q)))]
+        self.put(key, q)
+        return out or None
+
+    def lmove(self, key, to, ends, _):
+        if not self.get(key, deque):
+            return None
+        self.get(to, deque)
+        (e,) = self.pop(key, 1, None, ends[0])
+        self.push(to, [e], None, ends[1] == "L")
+        return e
+
+    def lmpop(self, keys, end, count, _):
+        return next(([k, self.pop(k, count, None, end)] for k in keys if self.get(k, deque)), None)
+
+    def change(self, key, by, _, remove=False):
+        s = self.get(key, set)
+        return abs(len(s) - self.put(key, s - set(by) if remove else s | set(by)))
+
+    def smove(self, key, to, m, _):
+        s = self.get(key, set)
+        if not s:
+            return 0
+        t = self.get(to, set)
+        if m not in s:
+            return 0
+        if key != to:
+            self.put(key, s - {m})
+            self.put(to, t | {m})
+        return 1
+
+    def algebra(self, keys, f):
+        sets = [self.get(k, set) for k in keys]
+        for s in sets[1:]:
+            sets[0] = sets[0] & s if f == "inter" else sets[0] | s if f == "union" else sets[0] - s
+        return sets[0]
+
+    def scored(self, key):
+        if isinstance(self.values.get(key), set):
+            return {m: 1 for m in self.values[key]}
+        return self.get(key, dict)
+
+    def zalgebra(self, keys, f):
+        first, *rest = [self.scored(k) for k in keys]
+        out = dict(first)
+        for z in rest:
+            both = {m: out.get(m, 0) + z.get(m, 0) for m in out.keys() | z.keys()}
+            out = both if f == "union" else {m: v for m, v in both.items() if (m in out and m in z)} if f == "inter" else \
+                {m: v for m, v in out.items() if m not in z}
+        return out
+
+    def zadd(self, key, pairs, _):
+        z = self.get(key, dict)
+        return self.put(key, {**z, **dict(map(tuple, pairs))}) - len(z)
+
+    def zmpop(self, keys, end, count, _):
+        for k in keys:
+            z = self.get(k, dict)
+            if z:
+                out = in_order(z)[::-1 if end == "MAX" else 1][:count]
+                self.put(k, {m: v for m, v in z.items() if [m, v] not in out})
+                return [k, out]
+        return None
+
+    def sort(self, key, by, gets, to, _):
+        if isinstance(self.values.get(key), int):
+            raise TypeError("WRONGTYPE")
+        out = sorted(self.values.get(key, ()))
+        return out if to is None else self.put(to, deque(out))
+
+
+def in_order(z):
+    return [list(p) for p in sorted(z.items(), key=lambda p: (p[1], str(p[0])))]
+
+
+COLLECTIONS = {
+    "lpush": lambda s, *a: s.push(*a, left=True), "rpush": Serial.push, "lpop": Serial.pop, "rpop": lambda s, *a: s.pop(*a, end="R"),
+    "lmove": Serial.lmove, "lmpop": Serial.lmpop, "lrange": lambda s, k: list(s.get(k, deque)), "llen": lambda s, k: len(s.get(k, deque)),
+    "sadd": Serial.change, "srem": lambda s, *a: s.change(*a, remove=True), "smove": Serial.smove, "smembers": lambda s, k: list(s.get(k, set)),
+    "sunion": lambda s, k: list(s.algebra(k, "union")), "sinter": lambda s, k: list(s.algebra(k, "inter")), "sdiff": lambda s, k: list(s.algebra(k, "diff")),
+    "sintercard": lambda s, k, limit, _: min(limit or 99, len(s.algebra(k, "inter"))), "sunionstore": lambda s, k, a, _: s.put(k, s.algebra(a, "union")),
+    "sinterstore": lambda s, k, a, _: s.put(k, s.algebra(a, "inter")), "sdiffstore": lambda s, k, a, _: s.put(k, s.algebra(a, "diff")),
+    "zadd": Serial.zadd, "zmpop": Serial.zmpop, "zrange": lambda s, k: in_order(s.get(k, dict)), "zunion": lambda s, k: in_order(s.zalgebra(k, "union")),
+    "zunionstore": lambda s, k, a, _: s.put(k, s.zalgebra(a, "union")), "zinterstore": lambda s, k, a, _: s.put(k, s.zalgebra(a, "inter")),
+    "zdiffstore": lambda s, k, a, _: s.put(k, s.zalgebra(a, "diff")), "zrangestore": lambda s, k, a, lo, hi, _: s.put(k, dict(map(tuple, in_order(s.get(a, dict))[lo:hi + 1]))),
+    "sort": Serial.sort,
+}
 
 
 def some_op(rng, mix, n):
     lists, registers = ["l%d" % i for i in range(3)], ["r%d" % i for i in range(3)]
     f = rng.choice(mix)
+    if f in COLLECTIONS:
+        return some_collection_op(rng, f, n)
     if f in (A, R):
         return (f, rng.choice(lists), n)
     if f in ("rename", "copyr"):
-        a, b = rng.sample(rng.choice([lists, registers]), 2)
+        a, b = rng.sample(rng.choice([lists, registers] + [["q0", "q1", "x"], ["s0", "z0", "x"]] * ("lpush" in mix)), 2)
         return (f, a, [b, None])
     if f == "incrby":
         return (f, "n%d" % rng.randrange(2), [rng.randrange(-3, 4), None])
@@ -326,8 +561,33 @@ def some_op(rng, mix, n):
     return (f, rng.choice(registers), n)
 
 
+def some_collection_op(rng, f, n):
+    def key(letter=f[0]):
+        return "x" if rng.random() < 0.1 else rng.choice("qsz") + "0" if f == "sort" else rng.choice("sz") + "0" if letter == "z" and "st" in f[-5:] \
+            and rng.random() < 0.3 else ("q" if letter in "lr" else letter) + rng.choice("01")
+
+    def some_keys():
+        return [key() for _ in range(rng.randrange(1, 4))]
+
+    member, ends = rng.randrange(1, 5), rng.choice(["LL", "LR", "RL", "RR"])
+    if f in ("lpush", "rpush"):
+        return (f, key("q"), [[n, -n][:rng.randrange(1, 3)], None])
+    if f in ("sadd", "srem"):
+        return (f, key("s"), [rng.sample(range(1, 5), 2), None])
+    if f == "rpop":
+        return (f, key("q"), [rng.randrange(1, 3), None])
+    return {
+        "lpop": lambda: (f, key(), [rng.randrange(1, 3), None]), "lmove": lambda: (f, key(), [key(), ends, None]), "lmpop": lambda: (f, some_keys(), [ends[0], 1, None]),
+        "smove": lambda: (f, key(), [key(), member, None]), "sintercard": lambda: (f, some_keys(), [rng.randrange(3), None]),
+        "zadd": lambda: (f, key(), [[[member, n]], None]), "zmpop": lambda: (f, some_keys(), [rng.choice(["MIN", "MAX"]), 2, None]),
+        "zrangestore": lambda: (f, key(), [key(), 0, 1, None]), "sort": lambda: (f, key(), [None, [], rng.choice([None, "q0", "x"]), None]),
+        "zunion": lambda: (f, some_keys(), None), "sunion": lambda: (f, some_keys(), None), "sinter": lambda: (f, some_keys(), None), "sdiff": lambda: (f, some_keys(), None),
+    }.get(f, lambda: (f, key(), [some_keys(), None] if f.endswith("store") else None))()
+
+
 MIXES = {"lists": [A, R], "registers": [W, RR], "both": [A, R, W, RR],
-         "moves": [A, R, W, RR, RR, R, "rename", "copyr", "del", "incrby", "msetnx"]}
+         "moves": [A, R, W, RR, RR, R, "rename", "copyr", "del", "incrby", "msetnx"],
+         "collections": [A, R, W, RR, "rename", "copyr", "del"] + list(COLLECTIONS) + 4 * ["rpush", "lpush", "sadd", "zadd", "lmove", "lrange"]}
 
 
 def serial_history(seed, mix, count, clients=5, lost=0.03):
@@ -361,9 +621,9 @@ def serial_history(seed, mix, count, clients=5, lost=0.03):
 
 def hide_outcome(op):
     f, key, value = op
-    if f in (R, RR, "del"):
+    if f in (R, RR, "del") or COLLECTION_ARITY.get(f, 1) is None:
         return [f, key, None]
-    return [f, key, [value[0], None]] if isinstance(value, list) else op
+    return [f, key, value[:-1] + [None]] if isinstance(value, list) else op
 
 
 @pytest.mark.parametrize("mix", MIXES)
@@ -375,7 +635,7 @@ def test_what_a_serial_keyspace_answers_is_possible(mix):
 
 def mutate(rng, history):
     """Changes one reply into one that may still be possible: to what it was before or is after. Says whether it did."""
-    reads = [(t, op) for t in history if t.type == "ok" for op in t.ops if op[0] in (R, RR, "incrby", "rename", "del")]
+    reads = [(t, op) for t in history if t.type == "ok" for op in t.ops if op[0] in (R, RR, "incrby", "rename", "del") or op[0] in COLLECTIONS]
     if not reads:
         return False
     t, op = rng.choice(reads)
@@ -388,6 +648,10 @@ def mutate(rng, history):
         others = [[value[0], value[1] + d] for d in (-1, 1)]
     elif f == "rename":
         others = [[value[0], -value[1]]]
+    elif f in COLLECTIONS:
+        others = [o[2] for u in history if u.type == "ok" for o in u.ops if o[0] == f and o[2] != value]
+        if COLLECTION_ARITY[f] and value[-1] != "WRONGTYPE":
+            others = [value[:-1] + [o[-1]] for o in others if o[-1] != value[-1] and (f not in ("lmpop", "zmpop", "sort"))]
     else:
         others = [1 - value]
     if not others:
@@ -406,7 +670,7 @@ def test_graph_and_search_agree_on_wrong_replies(mix):
             continue
         wrong = bool(exact.check(history))
         assert bool(checker.check(history)) == wrong, (mix, seed)
-        if mix != "moves":
+        if mix not in ("moves", "collections"):
             assert bool(graph.check(history)) == wrong, (mix, seed)
         found, possible = found + wrong, possible + (not wrong)
     assert found > 50 and possible > 0, (found, possible)
@@ -455,7 +719,7 @@ def explains(order):
         for b in order[i + 1:]:
             if b.end < a.start:
                 return False
-            if a.client == b.client and b.index < a.index and a.keys() & b.keys():
+            if a.client == b.client and b.index < a.index and a.named() & b.named():
                 return False
     space = Serial()
     for t in order:
@@ -475,7 +739,7 @@ def test_all_orders_agree(mix):
         for t in history:
             if t.type == "ok" and rng.random() < 0.3:
                 t.end = t.start + rng.randrange(20)
-        for _ in range(2):
+        for _ in range(4 if mix == "collections" else 2):  # more of its replies are nothing
             mutate(rng, history)
         possible = explained_by_some_order(history)
         told = "\n".join(map(str, history))

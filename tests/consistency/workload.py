@@ -472,12 +472,14 @@ class Mix:
     def watched(self, keys):
         """Reads keys under WATCH, then changes them in MULTI, until EXEC does not say nil, or three times."""
         for _ in range(3):
-            reader = Transaction([mget(keys)])
-            _, txs = yield Flight([reader], plain=[["WATCH"] + keys])
-            seen = txs[0].ops
+            _, txs = yield Flight(self.readers(keys), plain=[["WATCH"] + keys])
+            seen = [op for tx in txs for op in tx.ops]
             _, txs = yield Flight([Transaction(self.change(seen), multi=True, seen=seen)])
             if txs[0].type == "ok":
                 return
+
+    def readers(self, keys):
+        return [Transaction([mget(keys)])]
 
     def change(self, seen):
         """Writes all that has been read."""

@@ -27,7 +27,7 @@ void sim_world_begin(struct sim_world *w, uint64_t seed) {
     rng_seed(&w->rng, seed);
     w->n = counts[seed % COUNT_OF(counts)];
     w->borrow = sim_world_below(w, 4) != 0;
-    if (keyspace_seed_hash(&seed) != OK || sim_create(&w->net, seed) != OK)
+    if (hash_seed(&seed) != OK || sim_create(&w->net, seed) != OK)
         sim_world_fail(w, "setting up");
     config_defaults(&w->config);
     w->config.protected_mode = false; /* simulated peers have no address */
@@ -150,10 +150,7 @@ static void start(void) {
     if (log_open("") != OK)
         exit(1);
     log_set_level(sim_verbose ? LOG_DEBUG : LOG_NOTHING);
-    string_register();
-    bitmap_register();
-    generic_register();
-    server_register();
+    command_register_families();
     client_register();
     admin_register();
 }

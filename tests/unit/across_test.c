@@ -59,7 +59,7 @@ static struct entry *entry_at(struct server *s, unsigned shard, unsigned i) {
     shard_claim();
     struct span key = {names[shard][i], strlen(names[shard][i])};
     struct table *t = keyspace_peek_table(shards_get(s->all, shard)->keyspace, s->db);
-    return t == NULL ? NULL : table_find(t, key, keyspace_hash(key));
+    return t == NULL ? NULL : table_find(t, key, hash_of(key));
 }
 
 static int64_t used(struct server *s, unsigned shard) {
@@ -509,7 +509,7 @@ static unsigned fired(struct server *s, const char *line, const char *key) {
     struct span span = {name, strlen(name)};
     struct shard *at = shards_get(s->all, shard_of_key(s, span));
     shard_claim();
-    struct watch *w = watch_add(at, 0, span, keyspace_hash(span));
+    struct watch *w = watch_add(at, 0, span, hash_of(span));
     cr_assert(w != NULL);
     run(s, named(line));
     bool is = watch_fired(at, w);

@@ -36,11 +36,8 @@ static inline void register_all(void) {
     uint64_t seed = 7;
     if (command_count() > 0)
         return;
-    cr_assert(keyspace_seed_hash(&seed) == OK);
-    string_register();
-    bitmap_register();
-    generic_register();
-    server_register();
+    cr_assert(hash_seed(&seed) == OK);
+    command_register_families();
 }
 
 static inline void server_start(struct server *s, unsigned shards) {
@@ -105,20 +102,26 @@ static inline void take_reply(struct server *s) {
 static inline void run_everywhere(struct server *s, struct ctx *c) {
     unsigned n = shards_count(s->all);
     struct outbuf parts[SHARDS_MAX], *list[SHARDS_MAX];
-    for (unsigned i = 0; i < n; i++) {
-        struct shard *at = shards_get(s->all, i);
-        struct ctx each = *c;
-        outbuf_init(&parts[i], &s->out_mem);
-        list[i] = &parts[i];
-        each.shard = at;
-        each.keyspace = at->keyspace;
-        each.reply.out = &parts[i];
-        each.session = NULL;
-        c->cmd->each(&each);
-    }
-    c->cmd->gather(c, list, n);
-    for (unsigned i = 0; i < n; i++)
-        outbuf_deinit(&parts[i]);
+    void *state = NULL;
+    c->state = &state;
+    do {
+        c->again = false;
+        for (unsigned i = 0; i < n; i++) {
+            struct shard *at = shards_get(s->all, i);
+            struct ctx each = *c;
+            outbuf_init(&parts[i], &s->out_mem);
+            list[i] = &parts[i];
+            each.shard = at;
+            each.keyspace = at->keyspace;
+            each.reply.out = &parts[i];
+            each.session = NULL;
+            c->cmd->each(&each);
+        }
+        c->cmd->gather(c, list, n);
+        for (unsigned i = 0; i < n; i++)
+            outbuf_deinit(&parts[i]);
+    } while (c->again);
+    cr_assert(state == NULL);
 }
 
 /* --- a call whose keys lie on several shards --- */
@@ -133,13 +136,13 @@ struct across_call {
 };
 
 static inline unsigned shard_of_key(const struct server *s, struct span key) {
-    return keyspace_shard_of(command_route_hash(key, keyspace_hash(key)), shards_count(s->all));
+    return keyspace_shard_of(command_route_hash(key, hash_of(key)), shards_count(s->all));
 }
 
 static inline void across_begin(struct across_call *a, struct server *s, struct ctx *c,
                                 uint32_t first, uint32_t last, uint32_t step) {
     const struct across *row = c->cmd->across;
-    uint32_t n = (last - first) / step + 1, *end[SHARDS_MAX];
+    uint32_t n = command_key_index(c->cmd, first, step, last) + 1, *end[SHARDS_MAX];
     *a = (struct across_call){.s = s, .c = c};
     a->slots = (struct key_slots){n,
                                   first,
@@ -152,10 +155,10 @@ static inline void across_begin(struct across_call *a, struct server *s, struct 
         a->first[i] = SLOT_END;
         end[i] = &a->first[i];
     }
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0, arg = first; i < n; i++, arg = command_next_key(c->cmd, arg, step)) {
         struct key_slot *k = &a->slots.slot[i];
-        k->arg = first + i * step;
-        k->hash = keyspace_hash(c->argv[k->arg]);
+        k->arg = arg;
+        k->hash = hash_of(c->argv[k->arg]);
         k->shard = (uint16_t)shard_of_key(s, c->argv[k->arg]);
         k->next = SLOT_END;
         *end[k->shard] = i;
@@ -207,7 +210,9 @@ static inline int64_t across_tally(const struct across_call *a) {
 /* across_run: where argv[at] lies; its reply is the call's. */
 static inline void across_run(struct across_call *a) {
     const struct command *cmd = a->c->cmd;
-    struct span key = a->c->argv[cmd->across->at];
+    uint32_t at = cmd->across->at;
+    struct span key =
+        a->c->argv[at == ACROSS_LAST_KEY ? a->slots.slot[a->slots.count - 1].arg : at];
     across_at(a, shard_of_key(a->s, key), cmd->run, &a->s->out);
 }
 
@@ -273,7 +278,7 @@ static inline void run_across(struct server *s, struct ctx *c, uint32_t first, u
 
 static inline bool on_one_shard(const struct server *s, const struct ctx *c, uint32_t first,
                                 uint32_t last, uint32_t step) {
-    for (uint32_t i = first + step; i <= last; i += step)
+    for (uint32_t i = first; i <= last; i = command_next_key(c->cmd, i, step))
         if (shard_of_key(s, c->argv[i]) != shard_of_key(s, c->argv[first]))
             return false;
     return true;
@@ -285,6 +290,8 @@ static inline void dispatch(struct server *s, struct ctx *c) {
     shard_claim();
     if (c->cmd->check != NULL && !c->cmd->check(c))
         return;
+    if (c->cmd->variant != NULL)
+        c->cmd = c->cmd->variant(c->argv, c->argc);
     if (c->cmd->flags & CMD_FANOUT) {
         run_everywhere(s, c);
         return;
@@ -298,7 +305,7 @@ static inline void dispatch(struct server *s, struct ctx *c) {
                 reply_error(&c->reply, ERR_CROSS_SHARD);
             return;
         }
-        c->hash = keyspace_hash(c->argv[first]);
+        c->hash = hash_of(c->argv[first]);
         target = (int)shard_of_key(s, c->argv[first]);
     } else if (c->cmd->flags & CMD_ROUTED && (target = c->cmd->route(c)) < 0) {
         return;

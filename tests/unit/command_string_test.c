@@ -349,7 +349,7 @@ Test(command, a_big_last_argument_is_adopted_not_copied) {
         call(&s, argv, argc);
         cr_assert(s.big == NULL, "%s", lines[i]);
         const struct table *t = keyspace_peek_table(s.home->keyspace, 0);
-        const struct entry *e = table_find(t, key, keyspace_hash(key));
+        const struct entry *e = table_find(t, key, hash_of(key));
         cr_assert(entry_object(e) == big, "%s", lines[i]);
         cr_assert_eq(big->refs, 1);
     }
@@ -367,7 +367,7 @@ Test(command, a_pinned_reply_keeps_its_bytes_while_the_value_changes) {
                     .cmd = command_find(SPAN("GET")),
                     .argv = argv,
                     .argc = 2,
-                    .hash = keyspace_hash(SPAN("k")),
+                    .hash = hash_of(SPAN("k")),
                     .now_ms = NOW_MS,
                     .reply = {.out = &s.out, .proto = 2},
                     .session = &session};

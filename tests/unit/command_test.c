@@ -177,14 +177,14 @@ Test(command, key_range_counts_from_the_end_when_negative) {
 
 Test(command, route_hash_is_of_the_first_tag_that_is_not_empty) {
     register_all();
-    uint64_t tag = keyspace_hash(SPAN("tag"));
+    uint64_t tag = hash_of(SPAN("tag"));
     cr_assert_eq(command_route_hash(SPAN("x{tag}y"), 1), tag);
     cr_assert_eq(command_route_hash(SPAN("{tag}{other}"), 1), tag);
     cr_assert_eq(command_route_hash(SPAN("{}{tag}"), 1), 1);
     cr_assert_eq(command_route_hash(SPAN("{tag"), 1), 1);
     cr_assert_eq(command_route_hash(SPAN("tag}"), 1), 1);
     cr_assert_eq(command_route_hash(SPAN(""), 1), 1);
-    cr_assert_eq(command_route_hash(SPAN("{{tag}"), 1), keyspace_hash(SPAN("{tag")));
+    cr_assert_eq(command_route_hash(SPAN("{{tag}"), 1), hash_of(SPAN("{tag")));
 }
 
 Test(command, errors_name_the_command_as_redis_does) {
@@ -378,7 +378,7 @@ Test(command, commands_over_all_shards_see_all_keys) {
         cr_assert(key < KEYS_N);
         char name[16];
         snprintf(name, sizeof(name), "key:%u", key);
-        uint64_t hash = keyspace_hash((struct span){name, strlen(name)});
+        uint64_t hash = hash_of((struct span){name, strlen(name)});
         other_shard |= keyspace_shard_of(hash, 3) != 0;
     }
     cr_assert(other_shard, "not only keys of the home shard are picked");

@@ -234,7 +234,7 @@ static void crash_while_commands_run(void) {
     const char *why;
     struct shards *all;
     client_register();
-    string_register();
+    command_register_families();
     if (shards_create(&all, &config, &why) != OK)
         _exit(3);
     const struct command *set = command_find(SPAN("SET"));

@@ -92,7 +92,7 @@ Test(entry, bytes_total_counts_the_object) {
     struct span key = SPAN("0123456789");
     int64_t empty = f.mem.used_bytes;
     struct value v = value_of_thing(thing_create(&f.mem, 7));
-    struct entry *e = table_put(t, key, keyspace_hash(key), &v, EXPIRE_NEVER);
+    struct entry *e = table_put(t, key, hash_of(key), &v, EXPIRE_NEVER);
     struct tally tally = check_table(t);
     cr_assert(f.mem.used_bytes - empty == tally.bytes - (int64_t)mem_size(sizeof *t));
     cr_assert(entry_bytes_total(e) == mem_size(6 + 10 + 8) + mem_size(THING_BYTES));
@@ -132,4 +132,37 @@ Test(bucket, places_do_not_overlap) {
 Test(bucket, print_is_never_the_mark_of_an_empty_place) {
     for (uint64_t print = 0; print < 256; print++)
         cr_assert(bucket_print(print << 32) == (print ? print : 1));
+}
+
+/* What lies in an entry may grow and shrink in place, as far as the allocation is the same. */
+Test(entry, an_inline_value_has_the_room_of_its_class) {
+    static char key_bytes[KEY_BYTES_MAX], value_bytes[ENTRY_INLINE_MAX];
+    for (size_t k = 0; k < COUNT_OF(key_lens); k++)
+        for (size_t x = 0; x < 2; x++)
+            for (size_t len = 0; len <= ENTRY_INLINE_MAX; len = len < 40 ? len + 1 : len * 9 / 8) {
+                struct span key = {key_bytes, key_lens[k]};
+                struct value v = {.type = THING, .repr = REPR_RAW, .bytes = {value_bytes, len}};
+                v.access = (1U << 23) - 1;
+                size_t class = mem_size(entry_size_for(key.len, expiries[x] != EXPIRE_NEVER, &v));
+                struct entry *e = malloc(class); /* so that asan sees a byte too many */
+                entry_write(e, key, &v, expiries[x]);
+                size_t room = entry_room(e);
+                cr_assert(room >= len && room <= ENTRY_INLINE_MAX);
+                memset(entry_bytes_mut(e), 7, room);
+                for (size_t to = 0; to <= ENTRY_INLINE_MAX + 1; to += to < room + 2 ? 1 : 64) {
+                    size_t size = entry_value_at(e) + to;
+                    bool same = to <= ENTRY_INLINE_MAX && mem_size(size) == class;
+                    cr_assert(entry_keeps_class(e, to) == same);
+                    cr_assert(!same || to <= room);
+                }
+                cr_assert(entry_keeps_class(e, room));
+                entry_set_len(e, room);
+                v.bytes = (struct span){memset(value_bytes, 7, room), room};
+                check_parts(e, key, &v, expiries[x], v.access);
+                cr_assert(room == ENTRY_INLINE_MAX || entry_size(e) == class);
+                entry_set_len(e, len);
+                v.bytes.len = len;
+                check_parts(e, key, &v, expiries[x], v.access);
+                free(e);
+            }
 }

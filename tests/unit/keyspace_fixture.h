@@ -3,7 +3,6 @@
 #ifndef KEYSPACE_FIXTURE_H
 #define KEYSPACE_FIXTURE_H
 
-#include "../../shards/keyspace/chain_impl.h"
 #include "../../shards/keyspace/resize_impl.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -14,7 +13,7 @@
 #pragma clang diagnostic ignored "-Wthread-safety-analysis"
 #endif
 
-enum { THING = 3, THING_BYTES = 40, KEY_BYTES_MAX = 600 };
+enum { THING = 3, CROWD = 5, THING_BYTES = 40, KEY_BYTES_MAX = 600 };
 
 /* A time in 2033; stamps count from 2020. */
 #define NOW_MS 2000000000000LL
@@ -46,6 +45,97 @@ static inline size_t thing_bytes(const void *object) {
     return mem_size(THING_BYTES);
 }
 
+/* A crowd: an object with members, some of which have a time. Each is an allocation of its own; they are ordered by
+ * time, those without one last. */
+struct member {
+    struct member *next;
+    int64_t due_ms;
+};
+
+struct crowd {
+    struct object head;
+    uint64_t id;
+    struct member *first;
+};
+
+static inline void crowd_update(struct crowd *c, int64_t members) {
+    c->head.count += (uint64_t)members;
+    c->head.bytes += (size_t)(members * (int64_t)mem_size(sizeof(struct member)));
+    c->head.weight = (uint32_t)c->head.count + 1;
+    c->head.due_ms = c->first == NULL ? OBJECT_NEVER : c->first->due_ms;
+}
+
+static inline bool crowd_add(struct mem *m, struct crowd *c, int64_t due_ms) {
+    struct member *new = mem_alloc(m, sizeof *new), **at = &c->first;
+    if (new == NULL)
+        return false;
+    while (*at != NULL && (*at)->due_ms < due_ms)
+        at = &(*at)->next;
+    *new = (struct member){*at, due_ms};
+    *at = new;
+    crowd_update(c, 1);
+    return true;
+}
+
+static inline void crowd_drop_first(struct mem *m, struct crowd *c) {
+    struct member *gone = c->first;
+    c->first = gone->next;
+    mem_free(m, gone, sizeof *gone);
+    crowd_update(c, -1);
+}
+
+static inline bool crowd_destroy_some(struct mem *m, struct object *o, unsigned *budget) {
+    struct crowd *c = (struct crowd *)o;
+    for (; c->first != NULL && *budget != 0; --*budget)
+        crowd_drop_first(m, c);
+    if (*budget == 0)
+        return false;
+    cr_assert(o->bytes == mem_size(sizeof *c), "object.h, invariant (1)");
+    --*budget;
+    things_alive--;
+    mem_free(m, c, sizeof *c);
+    return true;
+}
+
+static inline void crowd_destroy(struct mem *m, void *object) {
+    unsigned budget = UINT32_MAX;
+    cr_assert(crowd_destroy_some(m, object, &budget));
+}
+
+static inline size_t crowd_bytes(const void *object) {
+    return ((const struct object *)object)->bytes;
+}
+
+static inline unsigned crowd_expire_some(struct mem *m, struct object *o, int64_t now_ms,
+                                         unsigned *budget) {
+    struct crowd *c = (struct crowd *)o;
+    unsigned expired = 0;
+    for (; c->first != NULL && now_ms > c->first->due_ms && *budget != 0; --*budget, expired++)
+        crowd_drop_first(m, c);
+    return expired;
+}
+
+/* crowd_create: of n members without a time; without memory NULL. */
+static inline struct crowd *crowd_create(struct mem *m, uint64_t id, uint64_t n) {
+    struct crowd *c = mem_alloc(m, sizeof *c);
+    if (c == NULL)
+        return NULL;
+    *c = (struct crowd){.head = {.type = CROWD, .bytes = mem_size(sizeof *c)}, .id = id};
+    crowd_update(c, 0);
+    things_alive++;
+    for (uint64_t i = 0; i < n; i++) {
+        if (!crowd_add(m, c, OBJECT_NEVER)) {
+            crowd_destroy(m, c);
+            return NULL;
+        }
+    }
+    return c;
+}
+
+static inline struct value value_of_crowd(struct crowd *c) {
+    return (struct value){.type = CROWD, .repr = REPR_OBJECT, .object = c};
+}
+
 static inline struct value value_of_int(int64_t v) {
     return (struct value){.repr = REPR_INT, .integer = v};
 }
@@ -59,12 +149,15 @@ static inline struct value value_of_thing(void *thing) {
 }
 
 static inline void fixture_init(struct fixture *f, uint64_t seed) {
-    static const struct value_ops ops = {thing_destroy, thing_bytes};
+    static const struct value_ops ops = {thing_destroy, thing_bytes, NULL, NULL};
+    static const struct value_ops crowd_ops = {crowd_destroy, crowd_bytes, crowd_destroy_some,
+                                               crowd_expire_some};
     *f = (struct fixture){0};
     things_alive = 0;
     keyspace_register_type(THING, &ops);
+    keyspace_register_type(CROWD, &crowd_ops);
     rng_seed(&f->rng, seed);
-    cr_assert(keyspace_seed_hash(&seed) == OK);
+    cr_assert(hash_seed(&seed) == OK);
     cr_assert(keyspace_create(&f->k, &f->mem, 16) == OK);
 }
 
@@ -87,7 +180,7 @@ static inline struct span key_name(char *out, uint64_t n, size_t len) {
 static inline struct span key_search(char *out, uint64_t *n, uint64_t mask, uint64_t want) {
     for (;; (*n)++) {
         struct span key = key_name(out, *n, 0);
-        if ((keyspace_hash(key) & mask) == want) {
+        if ((hash_of(key) & mask) == want) {
             (*n)++;
             return key;
         }
@@ -122,7 +215,7 @@ static inline void tally_length(const struct entry *e, struct tally *tally) {
 static inline void check_entry(const struct table *t, uint32_t i, const struct bucket *b,
                                unsigned place, struct tally *tally) {
     const struct entry *e = bucket_address(b, place);
-    uint64_t hash = keyspace_hash(entry_key(e));
+    uint64_t hash = hash_of(entry_key(e));
     cr_assert(table_index(t, hash) == i, "entry in the wrong bucket");
     cr_assert(bucket_print_at(b, place) == bucket_print(hash));
     cr_assert(table_find(t, entry_key(e), hash) == e, "key is there twice or cannot be found");
@@ -131,12 +224,18 @@ static inline void check_entry(const struct table *t, uint32_t i, const struct b
     tally->entry_bytes += (int64_t)entry_bytes_total(e);
     tally->expire_ms_sum += entry_expire_ms(e);
     tally_length(e, tally);
-    if (entry_expire_ms(e) == EXPIRE_NEVER)
+    tally->expires += entry_expire_ms(e) != EXPIRE_NEVER;
+    int64_t due_ms = entry_expire_ms(e) == EXPIRE_NEVER ? OBJECT_NEVER : entry_expire_ms(e);
+    if (entry_type(e) == CROWD) {
+        const struct object *o = entry_object(e);
+        due_ms = o->due_ms < due_ms ? o->due_ms : due_ms;
+        cr_assert(o->due_ms == OBJECT_NEVER || t->inner);
+    }
+    if (due_ms == OBJECT_NEVER)
         return;
-    tally->expires++;
     const uint32_t *due = t->due[i / TABLE_SEGMENT];
     cr_assert(due != NULL);
-    cr_assert(due[i % TABLE_SEGMENT / TABLE_GROUP] <= tick_of(entry_expire_ms(e)));
+    cr_assert(due[i % TABLE_SEGMENT / TABLE_GROUP] <= tick_of(due_ms));
 }
 
 static inline void check_chain(const struct table *t, uint32_t i, struct tally *tally) {
@@ -156,7 +255,7 @@ static inline void check_chain(const struct table *t, uint32_t i, struct tally *
     }
 }
 
-/* check_table: keyspace.h's invariants (2), (4) and (6), chain_impl.h's drawing, and the account to
+/* check_table: keyspace.h's invariants (2), (4) and (6), chain.h's arithmetic, and the account to
  * the byte. */
 static inline struct tally check_table(const struct table *t) {
     struct tally tally = {.bytes = (int64_t)mem_size(sizeof *t)};
@@ -177,8 +276,11 @@ static inline struct tally check_table(const struct table *t) {
         size_t buckets = s == 0 ? t->first_cap : TABLE_SEGMENT;
         if (t->segments[s] != NULL)
             tally.bytes += (int64_t)mem_size(buckets * sizeof(struct bucket));
-        if (t->due[s] != NULL)
-            tally.bytes += (int64_t)mem_size(TABLE_GROUPS * sizeof(uint32_t));
+        if (t->due[s] == NULL)
+            continue;
+        tally.bytes += (int64_t)mem_size(TABLE_GROUPS * sizeof(uint32_t));
+        for (uint32_t g = 0; g < TABLE_GROUPS; g++)
+            cr_assert(t->due_first <= t->due[s][g], "the sweep would not come by");
     }
     if (t->segment_cap != 0)
         tally.bytes += 2 * (int64_t)mem_size(t->segment_cap * sizeof(void *));

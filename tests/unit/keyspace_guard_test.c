@@ -5,13 +5,13 @@ static struct entry *put_int(struct fixture *f, unsigned db, uint64_t n, int64_t
     char name[KEY_BYTES_MAX];
     struct span key = key_name(name, n, 0);
     struct value v = value_of_int((int64_t)n);
-    return table_put(keyspace_table(f->k, db), key, keyspace_hash(key), &v, expire_ms);
+    return table_put(keyspace_table(f->k, db), key, hash_of(key), &v, expire_ms);
 }
 
 static struct entry *find_at(struct fixture *f, unsigned db, uint64_t n, int64_t now_ms) {
     char name[KEY_BYTES_MAX];
     struct span key = key_name(name, n, 0);
-    return keyspace_find(f->k, db, key, keyspace_hash(key), now_ms);
+    return keyspace_find(f->k, db, key, hash_of(key), now_ms);
 }
 
 static void sweep(struct fixture *f, int64_t now_ms) {
@@ -31,9 +31,9 @@ static bool pinned(void *arg, uint64_t hash) {
     return p->any && p->hash == hash;
 }
 
-static uint64_t hash_of(uint64_t n) {
+static uint64_t hash_of_name(uint64_t n) {
     char name[KEY_BYTES_MAX];
-    return keyspace_hash(key_name(name, n, 0));
+    return hash_of(key_name(name, n, 0));
 }
 
 Test(keyspace_guard, inv8_a_pinned_key_is_dead_and_stays) {
@@ -41,7 +41,7 @@ Test(keyspace_guard, inv8_a_pinned_key_is_dead_and_stays) {
     struct pins pins = {0};
     fixture_init(&f, 1);
     keyspace_guard(f.k, pinned, &pins);
-    pins.hash = hash_of(1);
+    pins.hash = hash_of_name(1);
     pins.any = true;
     for (unsigned db = 0; db < 2; db++) {
         const struct entry *e = put_int(&f, db, 1, NOW_MS);
@@ -73,7 +73,7 @@ Test(keyspace_guard, inv8_sweeps_leave_a_pinned_key_and_come_back_for_it) {
     struct table *t = keyspace_table(f.k, 0);
     int64_t now_ms = NOW_MS + EXPIRE_TICK_MS;
     for (uint64_t n = 0; n < 50; n++, now_ms += EXPIRE_TICK_MS) {
-        pins.hash = hash_of(n);
+        pins.hash = hash_of_name(n);
         const struct entry *e = put_int(&f, 0, n, NOW_MS);
         for (unsigned turn = 0; turn < 3; turn++)
             sweep(&f, now_ms);
@@ -108,7 +108,7 @@ Test(keyspace_guard, only_dead_keys_are_asked_about) {
 
 Test(keyspace_guard, a_pinned_key_can_be_written_to) {
     struct fixture f;
-    struct pins pins = {hash_of(1), true, 0};
+    struct pins pins = {hash_of_name(1), true, 0};
     fixture_init(&f, 1);
     keyspace_guard(f.k, pinned, &pins);
     put_int(&f, 0, 1, NOW_MS);
@@ -121,7 +121,7 @@ Test(keyspace_guard, a_pinned_key_can_be_written_to) {
     struct span key = key_name(name, 1, 0);
     struct value v = value_of_int(7);
     struct prepared *p =
-        table_prepare(keyspace_table(f.k, 0), key, keyspace_hash(key), &v, EXPIRE_KEEP);
+        table_prepare(keyspace_table(f.k, 0), key, hash_of(key), &v, EXPIRE_KEEP);
     cr_assert(entry_expire_ms(table_commit(p, NOW_MS + 1)) == EXPIRE_NEVER);
     check_table(keyspace_table(f.k, 0));
     fixture_deinit(&f);

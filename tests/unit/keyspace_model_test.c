@@ -1,7 +1,7 @@
 /* Everything that a keyspace can do, at random, against an array that does the same. */
 #include "keyspace_fixture.h"
 
-enum { KEYS = 3000, STEPS = 400000, DBS = 3, PENDING_MAX = 100 };
+enum { KEYS = 3000, STEPS = 400000, DBS = 3, PENDING_MAX = 100, MEMBERS_TIMED = 3 };
 
 struct model_key {
     bool there;
@@ -10,6 +10,8 @@ struct model_key {
     uint64_t token; /* the integer, the object's id, or what the bytes are made from */
     size_t len;
     int64_t expire_ms;
+    unsigned members; /* of a crowd; 0: it is none */
+    int64_t due_ms[MEMBERS_TIMED];
 };
 
 /* A write that is prepared: what the key holds when it is committed. */
@@ -18,6 +20,7 @@ struct pending {
     uint64_t i;
     struct model_key next;
     int64_t bytes;
+    int64_t due_ms; /* of what is inside */
 };
 
 struct model {
@@ -25,7 +28,8 @@ struct model {
     struct model_key keys[KEYS];
     struct pending pending[PENDING_MAX];
     unsigned pending_count;
-    unsigned db;      /* where the keys are now */
+    unsigned db; /* where the keys are now */
+    bool half_swept;
     uint64_t pin_low; /* keys whose hash ends in this byte are pinned; 256: none */
     int64_t now_ms;
     int64_t bare_bytes;
@@ -56,13 +60,35 @@ static bool dead(const struct model *m, const struct model_key *k) {
     return k->expire_ms != EXPIRE_NEVER && m->now_ms > k->expire_ms;
 }
 
-static void check_same(const struct entry *e, const struct model_key *k) {
+/* check_crowd: nobody is gone before his time. */
+static void check_crowd(const struct model *m, const struct crowd *c, const struct model_key *k) {
+    uint64_t due = 0;
+    for (unsigned i = 0; i < MEMBERS_TIMED; i++)
+        due += m->now_ms > k->due_ms[i];
+    cr_assert(c->id == k->token);
+    cr_assert(c->head.count <= k->members);
+    cr_assert(c->head.count >= k->members - due);
+    cr_assert(c->head.count != 0);
+}
+
+/* crowd_due: how many members of a crowd a sweep must have taken out by now. */
+static unsigned crowd_due(const struct model *m, const struct model_key *k) {
+    unsigned due = 0;
+    for (unsigned i = 0; k->members != 0 && i < MEMBERS_TIMED; i++)
+        due += m->now_ms >= k->due_ms[i] + EXPIRE_TICK_MS;
+    return due;
+}
+
+static void check_same(const struct model *m, const struct entry *e, const struct model_key *k) {
     char bytes[ENTRY_INLINE_MAX];
     cr_assert(entry_repr(e) == k->repr);
     cr_assert(entry_expire_ms(e) == k->expire_ms);
     cr_assert(entry_access(e) == k->access);
     if (k->repr == REPR_INT) {
         cr_assert(entry_int(e) == (int64_t)k->token);
+    } else if (k->members != 0) {
+        cr_assert(entry_type(e) == CROWD);
+        check_crowd(m, entry_object(e), k);
     } else if (k->repr == REPR_OBJECT) {
         cr_assert(entry_type(e) == THING);
         cr_assert(*(uint64_t *)entry_object(e) == k->token);
@@ -83,6 +109,22 @@ static int64_t random_expiry(struct model *m) {
     }
 }
 
+/* random_crowd: mostly small; some of its members have a time. */
+static void *random_crowd(struct model *m, struct model_key *next) {
+    struct mem *mem = &m->f.mem;
+    next->members = MEMBERS_TIMED;
+    if (rng_below(&m->f.rng, 2))
+        next->members += (unsigned)rng_below(&m->f.rng, rng_below(&m->f.rng, 8) ? 4 : 200);
+    struct crowd *c = crowd_create(mem, next->token, next->members - MEMBERS_TIMED);
+    for (unsigned i = 0; i < MEMBERS_TIMED; i++) {
+        bool timed = rng_below(&m->f.rng, 3) != 0;
+        next->due_ms[i] =
+            timed ? m->now_ms + 1 + (int64_t)rng_below(&m->f.rng, 3000) : INT64_MAX / 2;
+        cr_assert(crowd_add(mem, c, timed ? next->due_ms[i] : OBJECT_NEVER));
+    }
+    return c;
+}
+
 /* random_value: what to store, and as the model notes it. */
 static struct value random_value(struct model *m, struct model_key *next, char *bytes) {
     *next = (struct model_key){.there = true,
@@ -94,8 +136,10 @@ static struct value random_value(struct model *m, struct model_key *next, char *
     struct value v = {.repr = next->repr, .access = next->access};
     fill(bytes, next->token, next->len);
     if (next->repr == REPR_OBJECT)
-        v = (struct value){THING, REPR_OBJECT, next->access, 0, {0}, NULL};
-    if (next->repr == REPR_OBJECT)
+        v.type = rng_below(&m->f.rng, 2) ? THING : CROWD;
+    if (v.type == CROWD)
+        v.object = random_crowd(m, next);
+    else if (next->repr == REPR_OBJECT)
         v.object = thing_create(&m->f.mem, next->token);
     else if (next->repr == REPR_INT)
         v.integer = (int64_t)next->token;
@@ -109,7 +153,7 @@ static void stored(struct model *m, struct model_key *k, const struct model_key 
     cr_assert(e != NULL);
     m->live += !k->there;
     *k = *next;
-    check_same(e, k);
+    check_same(m, e, k);
 }
 
 static void step_put(struct model *m, struct model_key *k, struct span key, uint64_t hash) {
@@ -134,7 +178,9 @@ static void step_prepare(struct model *m, uint64_t i, struct span key, uint64_t 
     p->i = i;
     p->bytes = (int64_t)(mem_size(CACHE_LINE) + mem_size(entry_size_for(key.len, expires, &v)));
     p->bytes += keep ? (int64_t)mem_size(entry_size_for(key.len, true, &v)) : 0;
-    p->bytes += v.object != NULL ? (int64_t)mem_size(THING_BYTES) : 0;
+    if (v.object != NULL)
+        p->bytes += (int64_t)(v.type == CROWD ? crowd_bytes(v.object) : mem_size(THING_BYTES));
+    p->due_ms = v.type == CROWD ? ((struct object *)v.object)->due_ms : OBJECT_NEVER;
     uint64_t count = table_count(table_of(m));
     p->prepared = table_prepare(table_of(m), key, hash, &v, p->next.expire_ms);
     cr_assert(p->prepared != NULL);
@@ -178,9 +224,9 @@ static int64_t check_pending(struct model *m) {
     for (unsigned i = 0; i < m->pending_count; i++) {
         const struct pending *p = &m->pending[i];
         char name[KEY_BYTES_MAX];
-        uint32_t at = table_index(t, keyspace_hash(model_name(name, p->i)));
+        uint32_t at = table_index(t, hash_of(model_name(name, p->i)));
         bytes += p->bytes;
-        if (p->next.expire_ms <= 0)
+        if (p->next.expire_ms <= 0 && p->due_ms == OBJECT_NEVER)
             continue;
         cr_assert(t->due[at / TABLE_SEGMENT] != NULL);
         cr_assert(t->due[at / TABLE_SEGMENT][at % TABLE_SEGMENT / TABLE_GROUP] != TICK_NEVER);
@@ -194,7 +240,7 @@ static void step_expire(struct model *m, struct model_key *k, struct entry *e, u
         return;
     e = table_set_expire(table_of(m), e, hash, expire_ms);
     k->expire_ms = expire_ms;
-    check_same(e, k);
+    check_same(m, e, k);
 }
 
 static void step_take(struct model *m, struct model_key *k, struct span key, uint64_t hash) {
@@ -208,7 +254,10 @@ static void step_take(struct model *m, struct model_key *k, struct span key, uin
     cr_assert(v.repr == k->repr);
     cr_assert(v.access == k->access);
     cr_assert(expire_ms == k->expire_ms);
-    if (v.repr == REPR_OBJECT) {
+    if (v.type == CROWD) {
+        check_crowd(m, v.object, k);
+        crowd_destroy(&m->f.mem, v.object);
+    } else if (v.repr == REPR_OBJECT) {
         cr_assert(*(uint64_t *)v.object == k->token);
         thing_destroy(&m->f.mem, v.object);
     } else if (v.repr == REPR_INT) {
@@ -221,21 +270,68 @@ static void step_take(struct model *m, struct model_key *k, struct span key, uin
     m->live--;
 }
 
+/* step_member: one more member of a crowd that is there, in place of one that has had its time, or beside the others. */
+static void step_member(struct model *m, struct model_key *k, struct entry *e, uint64_t hash) {
+    if (e == NULL || k->members == 0)
+        return;
+    struct crowd *c = entry_object(e);
+    unsigned i = (unsigned)rng_below(&m->f.rng, MEMBERS_TIMED);
+    if (m->now_ms <= k->due_ms[i] || crowd_due(m, k) != k->members - c->head.count)
+        return; /* which of them are left is not known */
+    for (unsigned j = 0; j < MEMBERS_TIMED; j++)
+        if (m->now_ms > k->due_ms[j] && m->now_ms < k->due_ms[j] + EXPIRE_TICK_MS)
+            return;
+    k->due_ms[i] = m->now_ms + 1 + (int64_t)rng_below(&m->f.rng, 3000);
+    cr_assert(crowd_add(&m->f.mem, c, k->due_ms[i]));
+    cr_assert(table_note_due(table_of(m), e, hash, c->head.due_ms));
+}
+
+/* check_inner: what a sweep left of a crowd, a whole one or a slice. */
+static void check_inner(struct model *m, struct model_key *k, struct span key, bool whole) {
+    const struct entry *e = table_find(table_of(m), key, hash_of(key));
+    if (pinned(m, hash_of(key))) {
+        cr_assert(e != NULL, "pinned, and gone");
+        return;
+    }
+    if (e == NULL) {
+        /* Everybody's time had come. */
+        for (unsigned i = 0; i < MEMBERS_TIMED; i++)
+            cr_assert(m->now_ms > k->due_ms[i]);
+        cr_assert(k->members == MEMBERS_TIMED);
+        k->there = false;
+        m->live--;
+        return;
+    }
+    check_same(m, e, k);
+    uint64_t left = k->members - crowd_due(m, k);
+    cr_assert(!whole || ((struct crowd *)entry_object(e))->head.count <= left,
+              "due, and still in there");
+}
+
 static void step_time(struct model *m) {
     m->now_ms += (int64_t)rng_below(&m->f.rng, 300);
-    while (keyspace_expire_some(m->f.k, m->now_ms, 50)) {
-    }
+    unsigned slice = (unsigned)rng_below(&m->f.rng, 2) ? 50 : 1;
+    bool whole = rng_below(&m->f.rng, 3) != 0;
+    /* One that was cut short goes on where it was, and does not see what came due behind it; in databases that changed
+     * places neither does the next. */
+    unsigned rounds = whole ? (m->half_swept ? 3 : 1) : 0;
+    for (unsigned i = 0; i < rounds; i++)
+        while (keyspace_expire_some(m->f.k, m->now_ms, slice)) {
+        }
+    m->half_swept = !whole && keyspace_expire_some(m->f.k, m->now_ms, slice);
     for (unsigned i = 0; i < KEYS; i++) {
         struct model_key *k = &m->keys[i];
-        if (!k->there || !dead(m, k))
-            continue;
         char name[KEY_BYTES_MAX];
         struct span key = model_name(name, i);
-        k->there = table_find(table_of(m), key, keyspace_hash(key)) != NULL;
+        if (k->there && k->members != 0 && !dead(m, k))
+            check_inner(m, k, key, whole);
+        if (!k->there || !dead(m, k))
+            continue;
+        k->there = table_find(table_of(m), key, hash_of(key)) != NULL;
         m->live -= !k->there;
-        if (pinned(m, keyspace_hash(key)))
+        if (pinned(m, hash_of(key)))
             cr_assert(k->there, "pinned, and gone");
-        else if (k->there)
+        else if (k->there && whole)
             cr_assert(m->now_ms < k->expire_ms + EXPIRE_TICK_MS, "due, and still there");
     }
     cr_assert(table_count(table_of(m)) == m->live);
@@ -259,7 +355,7 @@ static void visit(void *arg, struct entry *e) {
     cr_assert(m->mark[i] == 0, "a still table is scanned without repetition");
     m->mark[i] = 1;
     m->seen++;
-    check_same(e, &m->keys[i]);
+    check_same(m, e, &m->keys[i]);
 }
 
 static void step_scan(struct model *m) {
@@ -285,7 +381,7 @@ static void step_one_key(struct model *m, unsigned put_weight) {
     uint64_t i = rng_below(&m->f.rng, KEYS);
     struct model_key *k = &m->keys[i];
     struct span key = model_name(name, i);
-    uint64_t hash = keyspace_hash(key);
+    uint64_t hash = hash_of(key);
     struct entry *e = keyspace_find(m->f.k, m->db, key, hash, m->now_ms);
     bool gone = k->there && dead(m, k);
     if (gone && !pinned(m, hash)) {
@@ -294,13 +390,15 @@ static void step_one_key(struct model *m, unsigned put_weight) {
     }
     cr_assert((e != NULL) == (k->there && !gone));
     if (e != NULL)
-        check_same(e, k);
+        check_same(m, e, k);
     uint64_t what = rng_below(&m->f.rng, put_weight + 40);
     if (what < put_weight) {
         if (what % 4 == 0)
             step_prepare(m, i, key, hash);
         else
             step_put(m, k, key, hash);
+    } else if (what % 4 == 0 && e != NULL && k->members != 0) {
+        step_member(m, k, e, hash);
     } else if (what % 4 == 0) {
         step_expire(m, k, e, hash);
     } else if (what % 4 == 1) {

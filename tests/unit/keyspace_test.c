@@ -5,13 +5,13 @@ static struct entry *put_int(struct fixture *f, unsigned db, uint64_t n, int64_t
     char name[KEY_BYTES_MAX];
     struct span key = key_name(name, n, 0);
     struct value v = value_of_int((int64_t)n);
-    return table_put(keyspace_table(f->k, db), key, keyspace_hash(key), &v, expire_ms);
+    return table_put(keyspace_table(f->k, db), key, hash_of(key), &v, expire_ms);
 }
 
 static struct entry *find_at(struct fixture *f, unsigned db, uint64_t n, int64_t now_ms) {
     char name[KEY_BYTES_MAX];
     struct span key = key_name(name, n, 0);
-    return keyspace_find(f->k, db, key, keyspace_hash(key), now_ms);
+    return keyspace_find(f->k, db, key, hash_of(key), now_ms);
 }
 
 Test(keyspace, inv5_a_key_lives_through_its_last_millisecond_only) {
@@ -34,7 +34,7 @@ Test(keyspace, an_expiry_beyond_what_is_stored_is_the_last_one) {
     cr_assert(entry_expire_ms(e) == EXPIRE_MS_MAX);
     char name[KEY_BYTES_MAX];
     struct span key = key_name(name, 1, 0);
-    e = table_set_expire(keyspace_table(f.k, 0), e, keyspace_hash(key), EXPIRE_MS_MAX + 1);
+    e = table_set_expire(keyspace_table(f.k, 0), e, hash_of(key), EXPIRE_MS_MAX + 1);
     cr_assert(entry_expire_ms(e) == EXPIRE_MS_MAX);
     check_table(keyspace_table(f.k, 0));
     cr_assert(!keyspace_expire_some(f.k, NOW_MS, 1000));
@@ -78,11 +78,11 @@ Test(keyspace, inv4_one_allocation_per_entry) {
         struct value v = value_of_bytes((struct span){bytes, len});
         int64_t used = f.mem.used_bytes;
         f.mem.fail_in = 100;
-        cr_assert(table_put(t, key, keyspace_hash(key), &v, NOW_MS) != NULL);
+        cr_assert(table_put(t, key, hash_of(key), &v, NOW_MS) != NULL);
         cr_assert(f.mem.fail_in == 99);
         f.mem.fail_in = 0;
         cr_assert(f.mem.used_bytes - used == (int64_t)mem_size(6 + 6 + key.len + len));
-        cr_assert(table_delete(t, key, keyspace_hash(key)));
+        cr_assert(table_delete(t, key, hash_of(key)));
         cr_assert(f.mem.used_bytes == used);
     }
     fixture_deinit(&f);
@@ -93,7 +93,7 @@ Test(keyspace, put_stamps_the_access_and_set_expire_keeps_it) {
     fixture_init(&f, 1);
     struct table *t = keyspace_table(f.k, 0);
     struct span key = SPAN("key");
-    uint64_t hash = keyspace_hash(key);
+    uint64_t hash = hash_of(key);
     struct value v = value_of_int(1);
     v.access = 0x7fffff;
     struct entry *e = table_put(t, key, hash, &v, EXPIRE_NEVER);
@@ -198,7 +198,7 @@ Test(keyspace, expiring_destroys_objects_and_keeps_chains) {
     for (unsigned i = 0; i < 40; i++) {
         struct span key = key_search(name, &n, 0x3ff, 7);
         struct value v = value_of_thing(thing_create(&f.mem, i));
-        cr_assert(table_put(t, key, keyspace_hash(key), &v, NOW_MS + i % 5 * 1000 + 1) != NULL);
+        cr_assert(table_put(t, key, hash_of(key), &v, NOW_MS + i % 5 * 1000 + 1) != NULL);
     }
     for (unsigned step = 0; step <= 5; step++) {
         expire_all(&f, NOW_MS + step * 1000);

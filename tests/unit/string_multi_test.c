@@ -206,7 +206,7 @@ static unsigned fired_by(struct server *s, const char *line) {
     for (size_t i = 0; i < COUNT_OF(watched_keys); i++) {
         struct span key = {watched_keys[i], 1};
         struct shard *at = shards_get(s->all, shard_of_key(s, key));
-        w[i] = watch_add(at, 0, key, keyspace_hash(key));
+        w[i] = watch_add(at, 0, key, hash_of(key));
     }
     run(s, line);
     for (size_t i = 0; i < COUNT_OF(watched_keys); i++) {
@@ -491,7 +491,7 @@ Test(string_multi, a_big_last_argument_is_taken_over_or_left_alone) {
     shard_claim();
     struct span key = SPAN("b");
     const struct entry *e =
-        table_find(keyspace_table(s.home->keyspace, 0), key, keyspace_hash(key));
+        table_find(keyspace_table(s.home->keyspace, 0), key, hash_of(key));
     cr_assert(entry_object(e) == adopted);
     /* Refused, by the condition or for want of memory, it stays with who offered it. */
     argv[0] = SPAN("msetnx");

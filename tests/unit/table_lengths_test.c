@@ -2,10 +2,6 @@
  * fixture's check_table compares both with a walk over all entries, here and in the tests of its own. */
 #include "keyspace_fixture.h"
 
-static uint64_t hash_of(struct span key) {
-    return keyspace_hash(key);
-}
-
 static void string_destroy(struct mem *m, void *object) {
     blob_unpin(m, object);
 }

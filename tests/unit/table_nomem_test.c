@@ -14,7 +14,7 @@ struct step {
  * fails leaves every byte of the account as it was; returns how many sites failed. */
 static unsigned fail_each_put(struct fixture *f, const struct step *s) {
     struct table *t = keyspace_table(f->k, 0);
-    uint64_t hash = keyspace_hash(s->key);
+    uint64_t hash = hash_of(s->key);
     const struct entry *old = table_find(t, s->key, hash);
     for (unsigned n = 1;; n++) {
         int64_t used = f->mem.used_bytes;
@@ -91,7 +91,7 @@ Test(table_nomem, set_expire) {
     fixture_init(&f, 1);
     struct table *t = keyspace_table(f.k, 0);
     struct span key = SPAN("key");
-    uint64_t hash = keyspace_hash(key);
+    uint64_t hash = hash_of(key);
     struct value v = value_of_bytes((struct span){big, 55}); /* 64 bytes; 70 with an expiry */
     struct entry *e = table_put(t, key, hash, &v, EXPIRE_NEVER);
     int64_t used = f.mem.used_bytes;
@@ -121,7 +121,7 @@ Test(table_nomem, growing_and_shrinking_under_failures) {
             struct span key = key_name(name, n, 0);
             struct value v = value_of_int((int64_t)n);
             f.mem.fail_in = 1 + rng_below(&f.rng, every);
-            while (table_put(t, key, keyspace_hash(key), &v, n % 3 ? NOW_MS : EXPIRE_NEVER) == NULL)
+            while (table_put(t, key, hash_of(key), &v, n % 3 ? NOW_MS : EXPIRE_NEVER) == NULL)
                 refused++;
             f.mem.fail_in = 0;
         }
@@ -130,7 +130,7 @@ Test(table_nomem, growing_and_shrinking_under_failures) {
         for (uint64_t n = 0; n < 20000; n++) {
             struct span key = key_name(name, n, 0);
             f.mem.fail_in = 1 + rng_below(&f.rng, every);
-            cr_assert(table_delete(t, key, keyspace_hash(key)), "a delete never fails");
+            cr_assert(table_delete(t, key, hash_of(key)), "a delete never fails");
             f.mem.fail_in = 0;
             if (n % 1000 == 0)
                 check_keyspace(&f, bare);
@@ -153,17 +153,17 @@ Test(table_nomem, growth_catches_up) {
         while (e == NULL) {
             /* The entry may be had, what growing takes may not. */
             f.mem.fail_in = n > 20 ? 2 : 0;
-            e = table_put(t, key, keyspace_hash(key), &v, EXPIRE_NEVER);
+            e = table_put(t, key, hash_of(key), &v, EXPIRE_NEVER);
             f.mem.fail_in = 0;
             if (e == NULL) /* an overflow bucket it was */
-                e = table_put(t, key, keyspace_hash(key), &v, EXPIRE_NEVER);
+                e = table_put(t, key, hash_of(key), &v, EXPIRE_NEVER);
         }
     }
     check_table(t);
     for (uint64_t n = 0; n < 8000; n++) {
         struct span key = key_name(name, n + 8000, 0);
         struct value v = value_of_int(1);
-        cr_assert(table_put(t, key, keyspace_hash(key), &v, EXPIRE_NEVER) != NULL);
+        cr_assert(table_put(t, key, hash_of(key), &v, EXPIRE_NEVER) != NULL);
     }
     check_table(t);
     cr_assert(t->count * 20 <= (uint64_t)t->bucket_count * TABLE_GROW_PER_20);
@@ -180,7 +180,7 @@ Test(table_nomem, flush_needs_none) {
         for (uint64_t i = 0; i < 3000; i++) {
             struct span key = key_name(name, i, 0);
             struct value v = i % 2 ? value_of_int(1) : value_of_thing(thing_create(&f.mem, i));
-            cr_assert(table_put(t, key, keyspace_hash(key), &v, i % 3 ? NOW_MS : 0) != NULL);
+            cr_assert(table_put(t, key, hash_of(key), &v, i % 3 ? NOW_MS : 0) != NULL);
         }
         f.mem.fail_in = n;
         cr_assert(keyspace_flush(f.k, 3) == 3000);
@@ -189,11 +189,11 @@ Test(table_nomem, flush_needs_none) {
         cr_assert(t->count == 0 && t->expires == 0);
         struct span key = SPAN("after");
         struct value v = value_of_int(1);
-        cr_assert(table_put(t, key, keyspace_hash(key), &v, EXPIRE_NEVER) != NULL);
+        cr_assert(table_put(t, key, hash_of(key), &v, EXPIRE_NEVER) != NULL);
         check_table(t);
         while (keyspace_free_some(f.k, 100)) {
         }
-        cr_assert(table_delete(t, key, keyspace_hash(key)));
+        cr_assert(table_delete(t, key, hash_of(key)));
         cr_assert(f.mem.used_bytes == empty);
         cr_assert(things_alive == 0);
         fixture_deinit(&f);

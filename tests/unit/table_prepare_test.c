@@ -6,25 +6,25 @@ static char big[ENTRY_INLINE_MAX];
 static void put(struct table *t, uint64_t n, struct value v, int64_t expire_ms) {
     char name[KEY_BYTES_MAX];
     struct span key = key_name(name, n, 0);
-    cr_assert(table_put(t, key, keyspace_hash(key), &v, expire_ms) != NULL);
+    cr_assert(table_put(t, key, hash_of(key), &v, expire_ms) != NULL);
 }
 
 static struct prepared *prepare(struct table *t, uint64_t n, struct value v, int64_t expire_ms) {
     char name[KEY_BYTES_MAX];
     struct span key = key_name(name, n, 0);
-    return table_prepare(t, key, keyspace_hash(key), &v, expire_ms);
+    return table_prepare(t, key, hash_of(key), &v, expire_ms);
 }
 
 static struct entry *find(const struct table *t, uint64_t n) {
     char name[KEY_BYTES_MAX];
     struct span key = key_name(name, n, 0);
-    return table_find(t, key, keyspace_hash(key));
+    return table_find(t, key, hash_of(key));
 }
 
 static bool drop(struct table *t, uint64_t n) {
     char name[KEY_BYTES_MAX];
     struct span key = key_name(name, n, 0);
-    return table_delete(t, key, keyspace_hash(key));
+    return table_delete(t, key, hash_of(key));
 }
 
 /* commit: with no memory at all. */
@@ -214,9 +214,9 @@ Test(table_prepare, inv7_a_chain_has_room_for_all) {
             struct span key = key_search(name, &n, 0xff, 0x5a);
             struct value v = value_of_int(i);
             if (i < there)
-                cr_assert(table_put(t, key, keyspace_hash(key), &v, EXPIRE_NEVER) != NULL);
+                cr_assert(table_put(t, key, hash_of(key), &v, EXPIRE_NEVER) != NULL);
             else
-                p[i - there] = table_prepare(t, key, keyspace_hash(key), &v, EXPIRE_NEVER);
+                p[i - there] = table_prepare(t, key, hash_of(key), &v, EXPIRE_NEVER);
         }
         for (unsigned i = 0; i < MANY; i++) {
             cr_assert(commit(&f, p[i]) != NULL);

@@ -3,7 +3,7 @@
 
 static struct entry *put_int(struct table *t, struct span key, int64_t n, int64_t expire_ms) {
     struct value v = value_of_int(n);
-    return table_put(t, key, keyspace_hash(key), &v, expire_ms);
+    return table_put(t, key, hash_of(key), &v, expire_ms);
 }
 
 static void put_range(struct table *t, uint64_t from, uint64_t to) {
@@ -15,13 +15,13 @@ static void put_range(struct table *t, uint64_t from, uint64_t to) {
 static bool delete_number(struct table *t, uint64_t n) {
     char name[KEY_BYTES_MAX];
     struct span key = key_name(name, n, 0);
-    return table_delete(t, key, keyspace_hash(key));
+    return table_delete(t, key, hash_of(key));
 }
 
 static struct entry *find_number(const struct table *t, uint64_t n) {
     char name[KEY_BYTES_MAX];
     struct span key = key_name(name, n, 0);
-    return table_find(t, key, keyspace_hash(key));
+    return table_find(t, key, hash_of(key));
 }
 
 Test(table, inv2_growth_to_300k_keys_and_back_to_nothing) {
@@ -174,7 +174,7 @@ Test(table, split_deals_a_chain_in_any_proportion) {
 }
 
 Test(chain, a_split_of_any_chain_needs_no_memory) {
-    /* chain_impl.h's arithmetic, with chains made by hand and memory that always fails. */
+    /* chain.h's arithmetic, with chains made by hand and memory that always fails. */
     for (unsigned total = 1; total <= 8 * 5 + 1; total++)
         for (unsigned low_share = 0; low_share <= total; low_share++) {
             struct mem m = {0};

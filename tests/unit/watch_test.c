@@ -10,7 +10,7 @@
 static struct watch *watch_key(struct server *s, uint32_t db, const char *key) {
     struct span span = {key, strlen(key)};
     s->home->wall_ms = s->now_ms;
-    struct watch *w = watch_add(s->home, db, span, keyspace_hash(span));
+    struct watch *w = watch_add(s->home, db, span, hash_of(span));
     cr_assert(w != NULL);
     return w;
 }
@@ -150,7 +150,7 @@ Test(watch, inv2_a_key_that_went_by_itself) {
     run(&s, "GET k"); /* does */
     cr_assert(watch_fired(s.home, k));
     struct table *t = keyspace_peek_table(s.home->keyspace, 0);
-    cr_assert(table_delete(t, SPAN("evicted"), keyspace_hash(SPAN("evicted"))));
+    cr_assert(table_delete(t, SPAN("evicted"), hash_of(SPAN("evicted"))));
     cr_assert(fired_once(&s, evicted));
     cr_assert(fired_once(&s, k));
     cr_assert(!fired_once(&s, never));
@@ -244,7 +244,7 @@ Test(watch, what_a_transaction_locks) {
     server_start(&s, 1);
     struct watch *w = watch_key(&s, 5, "k");
     struct tx_want want = watch_want(w);
-    cr_assert_eq(want.hash, keyspace_hash(SPAN("k")));
+    cr_assert_eq(want.hash, hash_of(SPAN("k")));
     cr_assert_eq(want.db, 0, "commands lock a key in all databases at once");
     cr_assert_eq(want.mode, TX_SHARED);
     watch_remove(s.home, w);
@@ -295,7 +295,7 @@ Test(watch, no_memory) {
         while (n < COUNT_OF(list)) {
             snprintf(key, sizeof key, "key:%u", n);
             struct span span = {key, strlen(key)};
-            struct watch *w = watch_add(s.home, 0, span, keyspace_hash(span));
+            struct watch *w = watch_add(s.home, 0, span, hash_of(span));
             if (w == NULL)
                 failed++;
             else

@@ -1,9 +1,22 @@
-/* bucket_impl.h: one cache line of the table, for this room only. keyspace.h draws it. */
-#ifndef KEYSPACE_BUCKET_IMPL_H
-#define KEYSPACE_BUCKET_IMPL_H
+/* bucket.h: one cache line of a hash table: nine addresses with their fingerprints.
+ *
+ *             0              54          63
+ *             | 9 x 6-byte   | 9 x 1-byte | ctl |
+ *             | address      | fingerprint|     |
+ *             ctl: bit 7 says that place 8 links to an overflow bucket; the rest is reserved.
+ *
+ * Why         a lookup looks at one line and at what has the right fingerprint, so mostly at nothing that it does not
+ *             want; nine items cost 64 bytes.
+ * Threads     pure bytes. shards/chain.h has what a bucket and its overflow buckets do together.
+ * Limits      addresses of 48 bits.
+ */
+#ifndef SHARDS_BUCKET_H
+#define SHARDS_BUCKET_H
 
-#include "shards/assert.h"
-#include "shards/keyspace.h"
+#include "shards/attr.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -85,6 +98,32 @@ static inline unsigned bucket_free(const struct bucket *b) {
 
 static inline unsigned bucket_used(const struct bucket *b) {
     return ~bucket_match(b, 0) & BUCKET_ALL;
+}
+
+/* --- scanning a table that is split and joined bucket by bucket ---
+ *
+ * A bucket holds the hashes that agree in its low bits, L or L + 1 of them. Read with the bits
+ * reversed, hashes form a line of 2^32 points on which every bucket is an interval; splitting
+ * halves an interval and joining joins two neighbours. A cursor is a point: all that lies left of it
+ * has been returned, whatever the table looks like now. So a scan from 0 to the end returns what was there all the time.
+ */
+#define BUCKET_SCAN_END (1ULL << 32)
+
+/* bucket_scan_hash: a hash that names the bucket in which the cursor lies. */
+static inline uint32_t bucket_scan_hash(uint64_t cursor) {
+    uint32_t v = (uint32_t)cursor;
+    v = (v >> 1 & 0x55555555U) | (v & 0x55555555U) << 1;
+    v = (v >> 2 & 0x33333333U) | (v & 0x33333333U) << 2;
+    v = (v >> 4 & 0x0f0f0f0fU) | (v & 0x0f0f0f0fU) << 4;
+    return __builtin_bswap32(v);
+}
+
+/* bucket_scan_next: where the interval of bucket i ends, in which the cursor lies. base = 2^L <= count <= 2^(L + 1). */
+static inline uint64_t bucket_scan_next(uint64_t cursor, uint32_t i, uint32_t base,
+                                        uint32_t count) {
+    bool split = i >= base || i + base < count;
+    uint64_t width = BUCKET_SCAN_END / base / (split ? 2 : 1);
+    return (cursor & ~(width - 1)) + width;
 }
 
 #endif

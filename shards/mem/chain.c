@@ -1,4 +1,4 @@
-#include "chain_impl.h"
+#include "shards/chain.h"
 #include "shards/assert.h"
 
 void chain_pool_put(struct bucket **pool, struct bucket *b) {
@@ -37,12 +37,12 @@ void overflow_free(struct overflows *o, struct bucket *b) {
     o->count--;
 }
 
-bool chain_insert(struct bucket *head, const void *entry, uint8_t print, struct bucket **pool,
+bool chain_insert(struct bucket *head, const void *item, uint8_t print, struct bucket **pool,
                   struct overflows *o) {
     for (;;) {
         unsigned room = bucket_free(head);
         if (likely(room != 0)) {
-            bucket_set(head, (unsigned)__builtin_ctz(room), entry, print);
+            bucket_set(head, (unsigned)__builtin_ctz(room), item, print);
             return true;
         }
         struct bucket *next = bucket_next(head);
@@ -54,7 +54,7 @@ bool chain_insert(struct bucket *head, const void *entry, uint8_t print, struct 
     if (next == NULL && (next = overflow_create(o)) == NULL)
         return false;
     bucket_set(next, 0, bucket_address(head, BUCKET_LINK), bucket_print_at(head, BUCKET_LINK));
-    bucket_set(next, 1, entry, print);
+    bucket_set(next, 1, item, print);
     bucket_set(head, BUCKET_LINK, next, 0);
     head->bytes[BUCKET_CTL] |= BUCKET_LINKED;
     return true;
@@ -73,7 +73,7 @@ void chain_remove(struct bucket *head, struct place at, struct overflows *o) {
         bucket_set(last, i, NULL, 0);
     }
     unsigned used = bucket_used(last);
-    /* It was made with two entries and goes with the last but one. */
+    /* It was made with two items and goes with the last but one. */
     ASSERT(used != 0);
     if ((used & (used - 1)) != 0)
         return;
@@ -83,13 +83,40 @@ void chain_remove(struct bucket *head, struct place at, struct overflows *o) {
     overflow_free(o, last);
 }
 
-unsigned chain_len(const struct bucket *head, unsigned *entries) {
+unsigned chain_len(const struct bucket *head, unsigned *items) {
     unsigned buckets = 0, used = 0;
     for (const struct bucket *b = head; b != NULL; b = bucket_next(b)) {
         buckets++;
         used += (unsigned)__builtin_popcount(bucket_used(b));
     }
-    if (entries != NULL)
-        *entries = used;
+    if (items != NULL)
+        *items = used;
     return buckets;
+}
+
+bool chain_merge(struct bucket *into, struct bucket *from, struct overflows *o) {
+    unsigned a, b;
+    unsigned have = chain_len(into, &a) - 1 + chain_len(from, &b) - 1;
+    /* One more than the result needs: the first bucket moved cannot be used again itself. */
+    unsigned need = a + b <= BUCKET_PLACES ? 0 : (a + b - BUCKET_PLACES + 7) / 8 + 1;
+    struct bucket *pool = NULL, copy;
+    for (; have < need; have++) {
+        struct bucket *extra = overflow_create(o);
+        if (extra == NULL) {
+            chain_pool_free(pool, o);
+            return false;
+        }
+        chain_pool_put(&pool, extra);
+    }
+    for (struct bucket *each = from; each != NULL;) {
+        each = chain_take(from, each, &copy, &pool);
+        for (unsigned used = bucket_used(&copy); used != 0; used &= used - 1) {
+            unsigned i = (unsigned)__builtin_ctz(used);
+            bool fits =
+                chain_insert(into, bucket_address(&copy, i), bucket_print_at(&copy, i), &pool, o);
+            ASSERT(fits);
+        }
+    }
+    chain_pool_free(pool, o);
+    return true;
 }

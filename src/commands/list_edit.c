@@ -1,0 +1,133 @@
+/* list_edit.c: lists in the middle: LSET, LINSERT, LREM, LTRIM. */
+#include "list_impl.h"
+
+static ON_SHARD void lset_run(struct ctx *c) {
+    struct coll o;
+    int64_t index;
+    if (!coll_open(c, 1, VALUE_LIST, &o))
+        return;
+    int64_t count = (int64_t)listval_count(&o.val);
+    if (count == 0) {
+        coll_leave(c, &o);
+        reply_error(&c->reply, ERR_NO_KEY);
+        return;
+    }
+    if (!ctx_get_int(c, 2, &index)) {
+        coll_leave(c, &o);
+        return;
+    }
+    if (index < 0)
+        index += count;
+    if (index < 0 || index >= count) {
+        coll_leave(c, &o);
+        reply_error(&c->reply, "ERR index out of range");
+        return;
+    }
+    struct listval_limits limits = list_limits(c);
+    if (!listval_set(&o.val, (uint64_t)index, c->argv[3], &limits))
+        coll_fail(c, &o);
+    else if (coll_store(c, &o))
+        reply_ok(&c->reply);
+}
+
+/* find_first: where a text is first; false: nowhere. */
+static bool find_first(const struct val *v, struct span text, uint64_t *index) {
+    struct lp_key k = lp_key_of(text);
+    uint64_t all = UINT64_MAX;
+    struct listval_iter i;
+    listval_begin(&i, v, 0, false);
+    bool found = listval_find(&i, &k, &all);
+    *index = i.index;
+    return found;
+}
+
+static ON_SHARD void linsert_run(struct ctx *c) {
+    struct coll o;
+    uint64_t index;
+    bool after = span_is(c->argv[2], "AFTER");
+    if (!after && !span_is(c->argv[2], "BEFORE")) {
+        reply_error(&c->reply, ERR_SYNTAX);
+        return;
+    }
+    if (!coll_open(c, 1, VALUE_LIST, &o))
+        return;
+    if (!find_first(&o.val, c->argv[3], &index)) {
+        reply_int(&c->reply, o.val.form == VAL_NONE ? 0 : -1);
+        coll_leave(c, &o);
+        return;
+    }
+    struct listval_limits limits = list_limits(c);
+    if (!listval_insert(&o.val, index + after, c->argv[4], &limits)) {
+        coll_fail(c, &o);
+        return;
+    }
+    uint64_t count = listval_count(&o.val);
+    if (coll_store(c, &o))
+        reply_int(&c->reply, (int64_t)count);
+}
+
+static ON_SHARD void lrem_run(struct ctx *c) {
+    struct coll o;
+    int64_t n;
+    if (!ctx_get_int(c, 2, &n) || !coll_open(c, 1, VALUE_LIST, &o))
+        return;
+    uint64_t removed = 0, max = n == 0 ? UINT64_MAX : n > 0 ? (uint64_t)n : -(uint64_t)n;
+    struct listval_limits limits = list_limits(c);
+    if (o.val.form != VAL_NONE)
+        removed = listval_remove_equal(&o.val, c->argv[3], n < 0 ? LISTVAL_TAIL : LISTVAL_HEAD, max,
+                                       &limits);
+    if (removed == 0)
+        coll_leave(c, &o);
+    else if (!coll_store(c, &o))
+        return;
+    reply_int(&c->reply, (int64_t)removed);
+}
+
+/* keep: of what was opened; some stay and some go. */
+static ON_SHARD void keep(struct ctx *c, struct coll *o, uint64_t from, uint64_t to) {
+    struct listval_limits limits = list_limits(c);
+    struct object *rest;
+    listval_keep(&o->val, from, to, &limits, &rest);
+    if (rest != NULL)
+        keyspace_bury(c->keyspace, rest);
+    if (coll_store(c, o))
+        reply_ok(&c->reply);
+}
+
+static ON_SHARD void ltrim_run(struct ctx *c) {
+    struct coll o;
+    int64_t from, to;
+    if (!ctx_get_int(c, 2, &from) || !ctx_get_int(c, 3, &to) || !coll_open(c, 1, VALUE_LIST, &o))
+        return;
+    int64_t count = (int64_t)listval_count(&o.val);
+    from = from >= 0 ? from : from + count < 0 ? 0 : from + count;
+    to = to < 0 ? to + count : to < count ? to : count - 1;
+    if (count == 0 || (from == 0 && to + 1 == count)) {
+        coll_leave(c, &o);
+        reply_ok(&c->reply);
+    } else if (from > to) {
+        list_take(c, &o, LISTVAL_HEAD, (uint64_t)count);
+        reply_ok(&c->reply);
+    } else {
+        keep(c, &o, (uint64_t)from, (uint64_t)to + 1);
+    }
+}
+
+static const struct command rows[] = {
+    {"LSET", lset_run, 4, KEY(1), CMD_WRITE | CMD_DENY_OOM, ACL_LIST, "list", "1.0.0",
+     "O(log N) to find the element, O(N) in bytes near it", "Replaces the element at an index.",
+     .key_access = "RW update", .syntax = "key index:integer element"},
+    {"LINSERT", linsert_run, 5, KEY(1), CMD_WRITE | CMD_DENY_OOM, ACL_LIST, "list", "2.2.0",
+     "O(N) in the elements before the pivot", "Puts an element before or behind another one.",
+     .key_access = "RW insert", .syntax = "key where(BEFORE|AFTER) pivot element"},
+    {"LREM", lrem_run, 4, KEY(1), CMD_WRITE, ACL_LIST, "list", "1.0.0",
+     "O(N) in the elements of the list", "Removes elements that are equal to one.",
+     .key_access = "RW delete", .syntax = "key count element"},
+    {"LTRIM", ltrim_run, 4, KEY(1), CMD_WRITE, ACL_LIST, "list", "1.0.0",
+     "O(N) in the elements removed", "Removes all elements but those of a range of indexes.",
+     .key_access = "RW delete", .syntax = "key start:integer stop:integer"},
+};
+
+void list_edit_register(void) {
+    command_register(rows, COUNT_OF(rows));
+}

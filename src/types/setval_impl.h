@@ -1,0 +1,51 @@
+/* setval_impl.h: what the files of setval share. Private to types/. */
+#ifndef SETVAL_IMPL_H
+#define SETVAL_IMPL_H
+
+#include "anax/intset.h"
+#include "anax/setval.h"
+#include "roaring_impl.h"
+
+static inline struct roaring *setval_roaring(const struct val *v) {
+    return (struct roaring *)v->big;
+}
+
+/* The members of a roaring set that are not in its bitmaps, opened to be read (setval_rest), or to be written: between
+ * setval_rest_open and _close the set's numbers are out of step. */
+struct set_rest {
+    struct val val;
+    size_t bytes;
+    uint64_t count;
+    uint32_t weight;
+};
+static inline void setval_rest(const struct val *v, struct val *rest) {
+    struct object *o = setval_roaring(v)->rest;
+    if (o == NULL)
+        val_init(rest, v->mem, VALUE_SET);
+    else
+        val_of_object(rest, v->mem, o);
+}
+void setval_rest_open(struct mem *m, const struct roaring *r, struct set_rest *rest);
+void setval_rest_close(struct roaring *r, struct set_rest *rest);
+
+/* setval_item: of a row; integers are told from texts where the form does. */
+struct lp_item setval_item(const struct field *f);
+/* setval_item_num: false: it is no integer. */
+static inline bool setval_item_num(const struct lp_item *i, int64_t *num) {
+    *num = i->num;
+    return i->str == NULL || strval_parse_int((struct span){i->str, i->len}, num);
+}
+bool setval_has(const struct val *v, const struct set_kind *k, const struct lp_item *i,
+                int64_t now_ms);
+
+/* setval_sort: ascending, without doubles; returns how many are left. O(n log n). */
+size_t setval_sort(int64_t *nums, size_t n);
+/* setval_big_of: v, VAL_NONE, becomes roaring or a table of n sorted integers; false: no memory. */
+MUST_CHECK bool setval_big_of(struct val *v, const struct set_kind *k, const int64_t *sorted,
+                              size_t n);
+MUST_CHECK bool setval_intset_of(struct val *v, const int64_t *sorted, size_t n);
+/* setval_put_items: into a fields form or VAL_NONE, which becomes one. */
+MUST_CHECK bool setval_put_items(struct val *v, const struct fields_kind *k,
+                                 const struct lp_item *items, size_t n, int64_t now_ms);
+
+#endif

@@ -1,0 +1,975 @@
+/* setval_test.c: the contract of anax/setval.h, against an array of what is in it. */
+#include "anax/setval.h"
+#include "shards/hash.h"
+#include <criterion/criterion.h>
+#include <limits.h>
+#include <stdio.h>
+
+enum { SMALL = 400, NAMES = 3000, NAME_BYTES = 100 };
+static const int64_t START_MS = 1700000000000;
+static char texts[NAMES][NAME_BYTES];
+static struct span names[NAMES];
+static int64_t numbers[NAMES];
+static bool is_number[NAMES];
+
+static const struct set_kind usual = {512, {.entries_max = 128, .bytes_max = 64}};
+static const struct set_kind tiny = {8, {.entries_max = 4, .bytes_max = 8}};
+static const struct set_kind nothing = {0, {.entries_max = 0, .bytes_max = 0}};
+static const struct set_kind lists = {0, {.entries_max = 20, .bytes_max = 30}};
+
+static int64_t border(unsigned i) {
+    static const int64_t at[] = {INT64_MIN, -(1LL << 32), INT32_MIN, INT16_MIN, 0,
+                                 INT16_MAX, INT32_MAX,    1LL << 32, INT64_MAX};
+    uint64_t around = (uint64_t)at[i / 8 % 9] + i % 8 - 4;
+    return (int64_t)around;
+}
+
+/* The universe: consecutive integers, those at the borders, scattered ones, texts short and long. */
+static void name(unsigned i, struct rng *g) {
+    size_t len;
+    is_number[i] = i < NAMES / 2;
+    numbers[i] = i < SMALL            ? (int64_t)i - 50
+                 : i < SMALL + 72     ? border(i - SMALL)
+                 : i < NAMES / 2 - 50 ? (int64_t)i * 3 + 100000
+                                      : (int64_t)rng_next(g);
+    if (is_number[i])
+        len = strval_format_int(texts[i], numbers[i]);
+    else
+        len = (size_t)snprintf(texts[i], NAME_BYTES, "%s%u%.*s", i % 7 == 0 ? "0" : "x", i,
+                               i % 11 == 0 ? 80 : (int)(i % 20),
+                               "........................................"
+                               "........................................");
+    names[i] = (struct span){texts[i], len};
+}
+
+static void setup(void) {
+    uint64_t seed = 3;
+    struct rng g;
+    cr_assert(hash_seed(&seed) == OK);
+    rng_seed(&g, 9);
+    for (unsigned i = 0; i < NAMES; i++) {
+        name(i, &g);
+        for (unsigned j = 0; j < i; j++) { /* borders lie close to each other */
+            if (span_eq(names[i], names[j])) {
+                names[i].len = (size_t)snprintf(texts[i], NAME_BYTES, "again %u", i);
+                is_number[i] = false;
+                break;
+            }
+        }
+    }
+}
+
+TestSuite(setval, .init = setup);
+
+/* --- the model --- */
+
+struct model {
+    struct val v;
+    struct mem mem;
+    const struct set_kind *k;
+    int64_t now_ms;
+    bool in[NAMES];
+    int64_t expire_ms[NAMES];
+    bool timed; /* some member has or had a time: the encoding is not Redis's then */
+    const char *encoding;
+    uint64_t longest;
+    unsigned nums_only;
+};
+
+static bool alive(const struct model *o, unsigned i) {
+    return o->in[i] && (o->expire_ms[i] == 0 || o->now_ms <= o->expire_ms[i]);
+}
+
+static uint64_t count_alive(const struct model *o) {
+    uint64_t n = 0;
+    for (unsigned i = 0; i < NAMES; i++)
+        n += alive(o, i);
+    return n;
+}
+
+static void begin(struct model *o, const struct set_kind *k) {
+    memset(o, 0, sizeof(*o));
+    o->k = k;
+    o->now_ms = START_MS;
+    val_init(&o->v, &o->mem, VALUE_SET);
+}
+
+static void end(struct model *o) {
+    val_destroy(&o->v);
+    cr_assert_eq(o->mem.used_bytes, 0);
+}
+
+static unsigned index_of(const struct lp_item *item) {
+    char digits[STRVAL_INT_BYTES];
+    struct span text = lp_item_text(item, digits);
+    for (unsigned i = 0; i < NAMES; i++)
+        if (span_eq(text, names[i]))
+            return i;
+    cr_assert_fail("a member that nobody has added: %.*s", (int)text.len, text.ptr);
+    return 0;
+}
+
+/* invariant (1) of object.h: bytes are what it holds. */
+static void check_bytes(const struct model *o) {
+    cr_assert_eq(o->mem.used_bytes, (int64_t)val_bytes(&o->v));
+}
+
+static void check_all(const struct model *o) {
+    struct set_iter at;
+    struct lp_item item;
+    struct set_draw d;
+    uint64_t n = 0, want = count_alive(o);
+    bool seen[NAMES] = {0};
+    setval_begin(&at, &o->v, o->k, o->now_ms);
+    while (setval_next(&at, &item)) {
+        unsigned i = index_of(&item);
+        cr_assert(alive(o, i));
+        cr_assert_not(seen[i], "twice");
+        seen[i] = true;
+        n++;
+    }
+    cr_assert_eq(n, want, "%lu of %lu, %s", n, want, val_form_name(o->v.form));
+    setval_draw_begin(&d, &o->v, o->k, o->now_ms);
+    cr_assert_eq(d.ints + d.others, want);
+    cr_assert_geq(setval_count(&o->v), want);
+    for (unsigned i = 0; i < NAMES; i++) {
+        int64_t expire_ms;
+        bool found = setval_find(&o->v, o->k, names[i], o->now_ms, &expire_ms);
+        cr_assert_eq(found, alive(o, i), "%s", texts[i]);
+        if (found)
+            cr_assert_eq(expire_ms, o->expire_ms[i]);
+        if (alive(o, i) && o->expire_ms[i] != 0)
+            cr_assert_leq(setval_due_ms(&o->v), o->expire_ms[i]);
+    }
+    check_bytes(o);
+}
+
+static bool is_int(unsigned i) {
+    return is_number[i];
+}
+
+/* What Redis 8 would call a set that is made by such SADDs. */
+static void model_encoding(struct model *o, const unsigned *list, unsigned n) {
+    const struct set_kind *k = o->k;
+    uint64_t count = count_alive(o), longest = 0;
+    if (o->encoding == NULL)
+        o->encoding = is_int(list[0]) && n <= k->intset_max ? "intset"
+                      : n <= k->fields.entries_max          ? "listpack"
+                                                            : "hashtable";
+    else if ((strcmp(o->encoding, "listpack") == 0 && n > k->fields.entries_max) ||
+             (strcmp(o->encoding, "intset") == 0 && n > k->intset_max))
+        o->encoding = "hashtable";
+    bool in[NAMES];
+    for (unsigned i = 0; i < NAMES; i++) {
+        in[i] = alive(o, i);
+        if (in[i] && names[i].len > longest)
+            longest = names[i].len;
+    }
+    for (unsigned j = 0; j < n; j++) {
+        unsigned i = list[j];
+        if (in[i])
+            continue;
+        bool fits = count < k->fields.entries_max && names[i].len <= k->fields.bytes_max;
+        if (strcmp(o->encoding, "intset") == 0) {
+            if (is_int(i))
+                o->encoding = count + 1 > k->intset_max ? "hashtable" : "intset";
+            else
+                o->encoding = fits && longest <= k->fields.bytes_max ? "listpack" : "hashtable";
+        } else if (strcmp(o->encoding, "listpack") == 0 && !fits) {
+            o->encoding = "hashtable";
+        }
+        in[i] = true;
+        count++;
+        if (names[i].len > longest)
+            longest = names[i].len;
+    }
+}
+
+/* --- what is done to both --- */
+
+enum { MOST = 40 };
+
+static unsigned pick_names(struct rng *g, unsigned *list, struct span *spans) {
+    unsigned n = 1 + (rng_below(g, 4) == 0 ? (unsigned)rng_below(g, MOST) : 0);
+    unsigned base = rng_below(g, 2) ? (unsigned)rng_below(g, NAMES) : 0;
+    unsigned span = rng_below(g, 2) ? NAMES : SMALL + 60;
+    for (unsigned i = 0; i < n; i++) {
+        list[i] = (base + (unsigned)rng_below(g, span)) % NAMES;
+        spans[i] = names[list[i]];
+    }
+    return n;
+}
+
+static void do_add(struct model *o, struct rng *g, bool fails) {
+    unsigned list[MOST + 1], n;
+    struct span spans[MOST + 1];
+    uint64_t added = 0, want = 0;
+    n = pick_names(g, list, spans);
+    o->mem.fail_in = fails ? 1 + rng_below(g, 4) : 0;
+    bool fine = setval_add(&o->v, o->k, spans, n, o->now_ms, &added);
+    o->mem.fail_in = 0;
+    cr_assert(fine || fails);
+    if (!fine)
+        return;
+    model_encoding(o, list, n);
+    for (unsigned i = 0; i < n; i++) {
+        want += !alive(o, list[i]);
+        if (!alive(o, list[i]))
+            o->expire_ms[list[i]] = 0;
+        o->in[list[i]] = true;
+    }
+    cr_assert_eq(added, want);
+    /* a conversion that had no memory is none */
+    if (!o->timed && !fails)
+        cr_assert_str_eq(val_encoding(&o->v), o->encoding, "%lu members", count_alive(o));
+}
+
+static void do_remove(struct model *o, struct rng *g) {
+    unsigned list[MOST + 1];
+    struct span spans[MOST + 1];
+    unsigned n = pick_names(g, list, spans);
+    for (unsigned i = 0; i < n; i++) {
+        cr_assert_eq(setval_remove(&o->v, o->k, spans[i], o->now_ms), alive(o, list[i]));
+        o->in[list[i]] = false;
+    }
+}
+
+static void do_add_timed(struct model *o, struct rng *g, bool fails) {
+    unsigned list[MOST + 1];
+    struct span spans[MOST + 1];
+    uint64_t added = 0, want = 0;
+    unsigned n = pick_names(g, list, spans);
+    int64_t expire_ms = o->now_ms + (int64_t)rng_below(g, 3000);
+    bool keep = rng_below(g, 2);
+    o->mem.fail_in = fails ? 1 + rng_below(g, 4) : 0;
+    bool fine = setval_add_timed(&o->v, o->k, spans, n, keep, expire_ms, o->now_ms, &added);
+    o->mem.fail_in = 0;
+    cr_assert(fine || fails);
+    if (!fine)
+        return;
+    o->timed = true;
+    for (unsigned i = 0; i < n; i++) {
+        bool was = alive(o, list[i]);
+        want += !was;
+        if (!was || !keep)
+            o->expire_ms[list[i]] = expire_ms;
+        o->in[list[i]] = true;
+    }
+    cr_assert_eq(added, want);
+}
+
+static void do_set_times(struct model *o, struct rng *g, bool fails) {
+    unsigned list[MOST + 1];
+    struct span spans[MOST + 1];
+    struct field_time times[MOST + 1];
+    unsigned n = pick_names(g, list, spans);
+    for (unsigned i = 0; i < n; i++) {
+        times[i].name = spans[i];
+        times[i].expire_ms =
+            rng_below(g, 3) == 0 ? FIELDS_NEVER : o->now_ms + (int64_t)rng_below(g, 3000);
+        for (unsigned j = 0; j < i; j++) /* which of two counts is not what this is about */
+            if (list[j] == list[i])
+                times[i] = times[j];
+    }
+    o->mem.fail_in = fails ? 1 + rng_below(g, 4) : 0;
+    bool fine = setval_set_times(&o->v, o->k, times, n, o->now_ms);
+    o->mem.fail_in = 0;
+    cr_assert(fine || fails);
+    if (!fine)
+        return;
+    o->timed = true;
+    for (unsigned i = 0; i < n; i++)
+        if (alive(o, list[i]))
+            o->expire_ms[list[i]] = times[i].expire_ms;
+}
+
+static void do_expire(struct model *o, struct rng *g) {
+    unsigned budget = 1 + (unsigned)rng_below(g, 1000);
+    o->now_ms += (int64_t)rng_below(g, 200);
+    struct object *big = o->v.form == VAL_NONE ? NULL : val_object(&o->v);
+    if (big == NULL || val_ops_of(big->form)->expire_some == NULL)
+        return;
+    uint64_t before = big->count;
+    unsigned gone = val_ops_of(big->form)->expire_some(&o->mem, big, o->now_ms, &budget);
+    val_of_object(&o->v, &o->mem, big);
+    cr_assert_eq(big->count + gone, before);
+}
+
+static void do_pop(struct model *o, struct rng *g) {
+    struct set_draw d;
+    struct lp_item item;
+    setval_draw_begin(&d, &o->v, o->k, o->now_ms);
+    bool any = setval_draw(&d, g, &item);
+    cr_assert_eq(any, count_alive(o) > 0);
+    if (!any)
+        return;
+    unsigned i = index_of(&item);
+    cr_assert(alive(o, i));
+    cr_assert(setval_take(&o->v, o->k, &item, o->now_ms));
+    o->in[i] = false;
+}
+
+static void do_copy(struct model *o, struct rng *g, bool fails) {
+    struct mem other = {.fail_in = fails ? 1 + rng_below(g, 4) : 0};
+    struct val copy;
+    val_init(&copy, &other, VALUE_SET);
+    bool fine = val_copy(&copy, &o->v);
+    other.fail_in = 0;
+    cr_assert(fine || fails);
+    if (!fine) {
+        cr_assert_eq(other.used_bytes, 0);
+        return;
+    }
+    cr_assert_eq(other.used_bytes, (int64_t)val_bytes(&copy));
+    val_destroy(&o->v); /* the copy goes on, on this account */
+    cr_assert_eq(o->mem.used_bytes, 0);
+    o->v = copy;
+    o->v.mem = &o->mem;
+    mem_charge(&o->mem, other.used_bytes);
+}
+
+static void play(const struct set_kind *k, uint64_t seed, unsigned steps, bool times) {
+    struct model o;
+    struct rng g;
+    rng_seed(&g, seed);
+    begin(&o, k);
+    for (unsigned i = 0; i < steps; i++) {
+        bool fails = rng_below(&g, 8) == 0;
+        unsigned what = (unsigned)rng_below(&g, 100);
+        /* it fills, then empties, and so on */
+        bool fills = i / 400 % 3 != 2;
+        if (what < (fills ? 60 : 20))
+            do_add(&o, &g, fails);
+        else if (what < 80)
+            do_remove(&o, &g);
+        else if (what < 84)
+            do_pop(&o, &g);
+        else if (what < 85)
+            do_copy(&o, &g, fails);
+        else if (times && what < 90)
+            do_add_timed(&o, &g, fails);
+        else if (times && what < 94)
+            do_set_times(&o, &g, fails);
+        else if (times)
+            do_expire(&o, &g);
+        check_bytes(&o);
+        if (o.v.form != VAL_NONE && setval_count(&o.v) == 0) {
+            end(&o);
+            begin(&o, k);
+        }
+        if (i % 40 == 0 || fails)
+            check_all(&o);
+    }
+    end(&o);
+}
+
+Test(setval, is_what_an_array_is_while_members_come_and_go) {
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        play(&usual, seed, 3000, false);
+        play(&tiny, seed, 1500, false);
+        play(&nothing, seed, 500, false);
+        play(&lists, seed, 500, false);
+    }
+}
+
+Test(setval, is_what_an_array_is_while_members_expire) {
+    for (uint64_t seed = 11; seed <= 13; seed++) {
+        play(&usual, seed, 3000, true);
+        play(&tiny, seed, 1500, true);
+        play(&nothing, seed, 500, true);
+    }
+}
+
+/* --- large ones --- */
+
+static void add_int(struct val *v, int64_t num) {
+    char digits[STRVAL_INT_BYTES];
+    struct span text = {digits, strval_format_int(digits, num)};
+    uint64_t added;
+    cr_assert(setval_add(v, &usual, &text, 1, START_MS, &added));
+}
+
+static bool has_int(const struct val *v, int64_t num) {
+    char digits[STRVAL_INT_BYTES];
+    struct span text = {digits, strval_format_int(digits, num)};
+    return setval_find(v, &usual, text, START_MS, NULL);
+}
+
+static void fill(struct val *v, struct mem *m, uint64_t n, uint64_t below, struct rng *g) {
+    val_init(v, m, VALUE_SET);
+    for (uint64_t i = 0; n > 0 && (v->form == VAL_NONE || setval_count(v) < n); i++)
+        add_int(v, (int64_t)(below == 0 ? i : rng_below(g, below)));
+}
+
+Test(setval, takes_few_bytes) {
+    static const struct {
+        uint64_t n, below;
+        unsigned form;
+        double most; /* bytes each */
+    } want[] = {
+        {1000000, 0, VAL_ROARING, 0.2},
+        {1000000, 1000000000, VAL_ROARING, 3.2},
+        {300000, 1ULL << 32, VAL_ROARING, 12},
+        {10000, UINT64_MAX, VAL_TABLE, 50},
+    };
+    struct rng g;
+    rng_seed(&g, 1);
+    for (unsigned i = 0; i < sizeof(want) / sizeof(*want); i++) {
+        struct mem m = {0};
+        struct val v;
+        fill(&v, &m, want[i].n, want[i].below, &g);
+        cr_assert_eq(v.form, want[i].form);
+        cr_assert_eq(m.used_bytes, (int64_t)val_bytes(&v));
+        double each = (double)val_bytes(&v) / (double)want[i].n;
+        cr_assert_lt(each, want[i].most, "%f bytes each", each);
+        val_destroy(&v);
+        cr_assert_eq(m.used_bytes, 0);
+    }
+}
+
+Test(setval, integers_that_are_sparse_after_all_become_a_table) {
+    struct mem m = {0};
+    struct rng g;
+    struct val v;
+    rng_seed(&g, 2);
+    fill(&v, &m, 600, 0, &g);
+    cr_assert_eq(v.form, VAL_ROARING);
+    while (setval_count(&v) < 20000)
+        add_int(&v, (int64_t)rng_next(&g));
+    cr_assert_eq(v.form, VAL_TABLE);
+    for (int64_t i = 0; i < 600; i++)
+        cr_assert(has_int(&v, i));
+    val_destroy(&v);
+}
+
+Test(setval, memory_goes_down_when_members_go) {
+    struct mem m = {0};
+    struct rng g;
+    struct val v;
+    struct set_draw d;
+    struct lp_item item;
+    rng_seed(&g, 3);
+    fill(&v, &m, 200000, 1000000, &g);
+    size_t full = val_bytes(&v);
+    while (setval_count(&v) > 2000) {
+        setval_draw_begin(&d, &v, &usual, START_MS);
+        cr_assert(setval_draw(&d, &g, &item));
+        cr_assert(setval_take(&v, &usual, &item, START_MS));
+    }
+    cr_assert_lt(val_bytes(&v), full / 10);
+    cr_assert_eq(m.used_bytes, (int64_t)val_bytes(&v));
+    val_destroy(&v);
+}
+
+Test(setval, inv7_taking_out_needs_no_memory) {
+    struct mem m = {0};
+    struct rng g;
+    struct val v;
+    struct set_draw d;
+    struct lp_item item;
+    rng_seed(&g, 4);
+    fill(&v, &m, 100000, 300000, &g);
+    m.fail_in = m.fail_every = 1;
+    for (uint64_t left = setval_count(&v); left > 0; left--) {
+        setval_draw_begin(&d, &v, &usual, START_MS);
+        cr_assert_eq(d.ints, left);
+        cr_assert(setval_draw(&d, &g, &item));
+        cr_assert(setval_take(&v, &usual, &item, START_MS));
+    }
+    val_destroy(&v);
+    cr_assert_eq(m.used_bytes, 0);
+}
+
+Test(setval, is_freed_in_slices) {
+    struct mem m = {0};
+    struct rng g;
+    struct val v;
+    struct span text = SPAN("and a text");
+    uint64_t added;
+    rng_seed(&g, 5);
+    fill(&v, &m, 60000, 1000000000, &g);
+    cr_assert(setval_add(&v, &usual, &text, 1, START_MS, &added));
+    cr_assert_eq(v.form, VAL_ROARING);
+    struct object *o = val_object(&v);
+    unsigned slices = 1, budget = 100;
+    uint32_t weight = o->weight;
+    for (; !val_ops_of(v.form)->destroy_some(&m, o, &budget); budget = 100)
+        slices++;
+    cr_assert_geq(slices, weight / 100);
+    cr_assert_leq(slices, weight / 90 + 3);
+    cr_assert_eq(m.used_bytes, 0);
+}
+
+/* --- by chance --- */
+
+static void check_fair(const struct val *v, unsigned rounds, struct rng *g) {
+    struct set_draw d;
+    struct lp_item item;
+    uint64_t all = setval_count(v);
+    unsigned *times = calloc(all, sizeof(*times));
+    struct set_iter at;
+    struct lp_item *list = calloc(all, sizeof(*list));
+    uint64_t n = 0;
+    setval_begin(&at, v, &usual, START_MS);
+    while (setval_next(&at, &list[n]))
+        n++;
+    cr_assert_eq(n, all);
+    setval_draw_begin(&d, v, &usual, START_MS);
+    for (uint64_t i = 0; i < rounds * all; i++) {
+        cr_assert(setval_draw(&d, g, &item));
+        uint64_t j = 0;
+        while (list[j].str != item.str || list[j].num != item.num)
+            j++;
+        times[j]++;
+    }
+    /* chi square of all - 1 degrees of freedom: five deviations above its mean */
+    double sum = 0;
+    for (uint64_t j = 0; j < all; j++)
+        sum += ((double)times[j] - rounds) * ((double)times[j] - rounds) / rounds;
+    double over = sum - (double)(all - 1);
+    cr_assert_lt(over * over, 25.0 * 2.0 * (double)(all - 1), "%s: chi square %f of %lu",
+                 val_form_name(v->form), sum, all);
+    free(times);
+    free(list);
+}
+
+Test(setval, draws_are_fair) {
+    struct mem m = {0};
+    struct rng g;
+    struct val v;
+    rng_seed(&g, 6);
+    fill(&v, &m, 300, 0, &g);
+    check_fair(&v, 100, &g);
+    /* containers of all sizes, parts of all sizes, and texts beside them */
+    for (int64_t i = 0; i < 300; i++)
+        add_int(&v, i * 65536);
+    for (int64_t i = 0; i < 100; i++)
+        add_int(&v, i * i * 7 - (5LL << 32));
+    cr_assert_eq(v.form, VAL_ROARING);
+    check_fair(&v, 100, &g);
+    struct span some[2] = {SPAN("one"), SPAN("two")};
+    uint64_t added;
+    cr_assert(setval_add(&v, &usual, some, 2, START_MS, &added));
+    check_fair(&v, 100, &g);
+    val_destroy(&v);
+    val_init(&v, &m, VALUE_SET);
+    cr_assert(setval_add(&v, &usual, &names[NAMES - 60], 60, START_MS, &added));
+    check_fair(&v, 200, &g);
+    val_destroy(&v);
+}
+
+/* Of a bitset a member is found by trying: each of the few has its chance all the same. */
+Test(setval, draws_from_a_bitset_are_fair) {
+    struct mem m = {0};
+    struct rng g;
+    struct val v;
+    struct set_draw d;
+    struct lp_item item;
+    unsigned times[16] = {0};
+    rng_seed(&g, 7);
+    fill(&v, &m, 20000, 0, &g);
+    setval_draw_begin(&d, &v, &usual, START_MS);
+    for (int i = 0; i < 160000; i++) {
+        cr_assert(setval_draw(&d, &g, &item));
+        times[item.num * 16 / 20000]++;
+    }
+    for (int i = 0; i < 16; i++)
+        cr_assert(times[i] > 9500 && times[i] < 10500, "%u", times[i]);
+    val_destroy(&v);
+}
+
+Test(setval, pick_gives_different_members_each_with_the_same_chance) {
+    struct rng g;
+    rng_seed(&g, 8);
+    for (unsigned form = 0; form < 3; form++) {
+        struct mem m = {0};
+        struct val v;
+        uint64_t added;
+        fill(&v, &m, form == 0 ? 90 : form == 1 ? 900 : 0, 0, &g);
+        if (form == 2)
+            cr_assert(setval_add(&v, &usual, &names[NAMES - 90], 90, START_MS, &added));
+        uint64_t all = setval_count(&v);
+        unsigned *times = calloc(NAMES, sizeof(*times));
+        uint64_t picked = 0;
+        for (unsigned round = 0; round < 3000; round++) {
+            struct set_found f;
+            uint64_t want = rng_below(&g, 20) == 0 ? rng_below(&g, all + 9) : rng_below(&g, 9);
+            cr_assert(setval_pick(&f, &v, &usual, &g, want, START_MS));
+            cr_assert_eq(f.n, want < all ? want : all);
+            for (size_t i = 0; i < f.n; i++) {
+                for (size_t j = 0; j < i; j++)
+                    cr_assert(f.items[i].str != f.items[j].str || f.items[i].num != f.items[j].num);
+                times[form == 2 ? index_of(&f.items[i]) : (unsigned)f.items[i].num]++;
+            }
+            picked += f.n;
+            setval_found_free(&f, &m);
+        }
+        unsigned first = form == 2 ? NAMES - 90 : 0;
+        double mean = (double)picked / (double)all;
+        for (uint64_t i = 0; i < all; i++) {
+            double off = times[first + i] - mean;
+            cr_assert_lt(off * off, 30 * mean, "%f of %f", off, mean);
+        }
+        free(times);
+        val_destroy(&v);
+        cr_assert_eq(m.used_bytes, 0);
+    }
+}
+
+/* --- in steps --- */
+
+struct seen {
+    bool *name;
+    uint64_t visits;
+};
+
+static void see(void *arg, const struct lp_item *i) {
+    struct seen *s = arg;
+    int64_t num = i->num;
+    s->visits++;
+    if (i->str == NULL || strval_parse_int((struct span){i->str, i->len}, &num))
+        if (num >= 0 && num < 200000)
+            s->name[num] = true;
+}
+
+/* inv of fields.h (6): what was there all the time is seen, though the form changes in the middle. */
+static void scan_while_it_changes(struct val *v, int64_t step, uint64_t grow_to,
+                                  int64_t grow_step) {
+    bool *name = calloc(200000, sizeof(*name));
+    struct seen s = {name, 0};
+    uint64_t cursor = 0, before = setval_count(v), calls = 0;
+    uint8_t form = v->form;
+    do {
+        cursor = setval_scan(v, &usual, cursor, 10, START_MS, see, &s);
+        if (++calls == 5)
+            for (int64_t i = 0; setval_count(v) < grow_to; i++)
+                add_int(v, 1000000 + i * grow_step);
+        cr_assert_lt(calls, 100000);
+    } while (cursor != 0);
+    cr_assert_neq(v->form, form);
+    for (uint64_t i = 0; i < before; i++)
+        cr_assert(s.name[i * (uint64_t)step], "%lu was not seen", i);
+    free(name);
+}
+
+Test(setval, scan_sees_all_when_a_table_becomes_bitmaps_and_back) {
+    struct mem m = {0};
+    struct val v;
+    val_init(&v, &m, VALUE_SET);
+    for (int64_t i = 0; i < 700; i++)
+        add_int(&v, i < 20 ? i : i * 1000003);
+    cr_assert_eq(v.form, VAL_TABLE);
+    /* the first 20 are what is looked for */
+    bool *name = calloc(200000, sizeof(*name));
+    struct seen s = {name, 0};
+    uint64_t cursor = setval_scan(&v, &usual, 0, 10, START_MS, see, &s);
+    cr_assert_neq(cursor, 0);
+    for (int64_t i = 100; i < 9000; i++)
+        add_int(&v, i);
+    cr_assert_eq(v.form, VAL_ROARING);
+    while (cursor != 0)
+        cursor = setval_scan(&v, &usual, cursor, 10, START_MS, see, &s);
+    for (int64_t i = 0; i < 20; i++)
+        cr_assert(name[i]);
+    free(name);
+    val_destroy(&v);
+
+    val_init(&v, &m, VALUE_SET);
+    for (int64_t i = 0; i < 600; i++)
+        add_int(&v, i);
+    cr_assert_eq(v.form, VAL_ROARING);
+    scan_while_it_changes(&v, 1, 9000, 1LL << 20);
+    val_destroy(&v);
+    cr_assert_eq(m.used_bytes, 0);
+}
+
+Test(setval, scan_walks_bitmaps_in_steps_of_about_count) {
+    struct mem m = {0};
+    struct rng g;
+    struct val v;
+    bool *name = calloc(200000, sizeof(*name));
+    struct seen s = {name, 0};
+    uint64_t cursor = 0, calls = 0, added;
+    rng_seed(&g, 10);
+    fill(&v, &m, 10000, 200000, &g);
+    for (unsigned i = SMALL; i < SMALL + 72; i++)
+        cr_assert(setval_add(&v, &usual, &names[i], 1, START_MS, &added));
+    cr_assert(setval_add(&v, &usual, &names[NAMES - 200], 200, START_MS, &added));
+    cr_assert_eq(v.form, VAL_ROARING);
+    do {
+        uint64_t before = s.visits;
+        cursor = setval_scan(&v, &usual, cursor, 10, START_MS, see, &s);
+        cr_assert_leq(s.visits - before, 10 + 3 + 30);
+        calls++;
+    } while (cursor != 0);
+    cr_assert_eq(s.visits, setval_count(&v));
+    cr_assert_geq(calls, setval_count(&v) / 13 / 2);
+    for (int64_t i = 0; i < 200000; i++)
+        cr_assert_eq(name[i], has_int(&v, i));
+    /* whatever a client sends */
+    for (int i = 0; i < 2000; i++)
+        (void)setval_scan(&v, &usual, rng_next(&g), 10, START_MS, see, &s);
+    free(name);
+    val_destroy(&v);
+}
+
+/* --- sets of sets --- */
+
+enum { SETS = 5 };
+
+static void check_found(struct set_found *f, struct mem *m, const bool *want, const char *what) {
+    struct set_iter at;
+    struct lp_item item;
+    bool seen[NAMES] = {0};
+    uint64_t n = 0, count = 0;
+    for (unsigned i = 0; i < NAMES; i++)
+        count += want[i];
+    setval_begin(&at, &f->v, &usual, START_MS);
+    for (size_t i = 0; i < f->n || setval_next(&at, &item); i++) {
+        unsigned j = index_of(i < f->n ? &f->items[i] : &item);
+        cr_assert(want[j], "%s: %s", what, texts[j]);
+        cr_assert_not(seen[j]);
+        seen[j] = true;
+        n++;
+    }
+    cr_assert_eq(n, count, "%s: %lu of %lu", what, n, count);
+    (void)m;
+}
+
+/* The form of a set with these members, whatever it came from. */
+static void check_kept(const struct val *v, const struct set_kind *k, const bool *want) {
+    uint64_t count = 0, longest = 0;
+    bool ints = true;
+    for (unsigned i = 0; i < NAMES; i++) {
+        count += want[i];
+        ints = ints && (!want[i] || is_int(i));
+        if (want[i] && names[i].len > longest)
+            longest = names[i].len;
+        cr_assert_eq(v->form != VAL_NONE && setval_find(v, k, names[i], START_MS, NULL), want[i]);
+    }
+    if (count == 0) {
+        cr_assert_eq(v->form, VAL_NONE);
+        return;
+    }
+    const char *encoding = ints && count <= k->intset_max ? "intset"
+                           : count <= k->fields.entries_max && longest <= k->fields.bytes_max
+                               ? "listpack"
+                               : "hashtable";
+    cr_assert_eq(setval_count(v), count);
+    cr_assert_str_eq(val_encoding(v), encoding);
+    cr_assert_eq(setval_due_ms(v), OBJECT_NEVER, "what is found has no time");
+}
+
+typedef bool op_fn(struct set_found *f, struct mem *m, const struct val *from, uint32_t n,
+                   const struct set_kind *k, int64_t now_ms);
+
+static bool inter(struct set_found *f, struct mem *m, const struct val *from, uint32_t n,
+                  const struct set_kind *k, int64_t now_ms) {
+    return setval_inter(f, m, from, n, k, now_ms, 0);
+}
+
+/* run_op: with each allocation failing once; then what comes is what the arrays say. */
+static void run_op(op_fn *op, const char *what, const struct val *from, uint32_t n,
+                   const struct set_kind *k, const bool *want) {
+    struct mem m = {0};
+    for (uint64_t at = 1;; at++) {
+        struct set_found f;
+        struct val v;
+        m.fail_in = at;
+        val_init(&v, &m, VALUE_SET);
+        bool fine = op(&f, &m, from, n, k, START_MS);
+        if (fine)
+            check_found(&f, &m, want, what);
+        fine = fine && setval_keep(&v, k, &f, START_MS);
+        setval_found_free(&f, &m);
+        bool failed = m.fail_in == 0;
+        m.fail_in = 0;
+        cr_assert(fine || failed);
+        if (fine)
+            check_kept(&v, k, want);
+        val_destroy(&v);
+        cr_assert_eq(m.used_bytes, 0);
+        if (!failed)
+            return;
+        at += at / 8;
+    }
+}
+
+/* one of the kinds of sets that there are */
+static void make(struct val *v, struct mem *m, bool *in, const struct set_kind *k, struct rng *g) {
+    unsigned kind = (unsigned)rng_below(g, 7);
+    unsigned from[] = {0, 0, SMALL + 72, NAMES / 2, NAMES / 2, 0, NAMES - 100};
+    unsigned to[] = {SMALL, NAMES / 2 - 50, NAMES / 2, NAMES, NAMES - 1400, NAMES, NAMES};
+    unsigned wanted = 1 + (unsigned)rng_below(g, rng_below(g, 2) ? 30 : 1500);
+    uint64_t added;
+    memset(in, 0, NAMES * sizeof(*in));
+    val_init(v, m, VALUE_SET);
+    for (unsigned i = 0; i < wanted && rng_below(g, 300) != 0; i++) {
+        unsigned j = from[kind] + (unsigned)rng_below(g, to[kind] - from[kind]);
+        if (rng_below(g, 60) == 0 && kind == 3) {
+            cr_assert(
+                setval_add_timed(v, k, &names[j], 1, false, START_MS - 5, START_MS - 10, &added));
+            in[j] = false;
+        } else {
+            cr_assert(setval_add(v, k, &names[j], 1, START_MS, &added));
+            in[j] = true;
+        }
+    }
+}
+
+Test(setval, algebra_is_what_arrays_say) {
+    static bool in[SETS][NAMES], want[NAMES];
+    struct rng g;
+    rng_seed(&g, 12);
+    for (unsigned round = 0; round < 60; round++) {
+        struct mem m = {0};
+        struct val v[SETS];
+        const struct set_kind *k = round % 4 == 3 ? &tiny : &usual;
+        uint32_t n = 1 + (uint32_t)rng_below(&g, SETS);
+        for (uint32_t i = 0; i < n; i++)
+            make(&v[i], &m, in[i], k, &g);
+        int64_t used = m.used_bytes;
+        for (unsigned what = 0; what < 3; what++) {
+            static op_fn *const ops[] = {inter, setval_union, setval_diff};
+            static const char *const called[] = {"inter", "union", "diff"};
+            for (unsigned j = 0; j < NAMES; j++) {
+                want[j] = in[0][j];
+                for (uint32_t i = 1; i < n; i++)
+                    want[j] = what == 0   ? want[j] && in[i][j]
+                              : what == 1 ? want[j] || in[i][j]
+                                          : want[j] && !in[i][j];
+            }
+            run_op(ops[what], called[what], v, n, k, want);
+        }
+        cr_assert_eq(m.used_bytes, used, "the sources are as they were");
+        for (uint32_t i = 0; i < n; i++)
+            val_destroy(&v[i]);
+        cr_assert_eq(m.used_bytes, 0);
+    }
+}
+
+Test(setval, algebra_of_bitmaps_of_all_kinds) {
+    struct rng g;
+    rng_seed(&g, 13);
+    for (unsigned round = 0; round < 30; round++) {
+        struct mem m = {0};
+        struct val v[2];
+        for (unsigned i = 0; i < 2; i++) {
+            val_init(&v[i], &m, VALUE_SET);
+            int64_t from = (int64_t)rng_below(&g, 70000) - (rng_below(&g, 2) ? 1LL << 33 : 0);
+            uint64_t n = 600 + rng_below(&g, 70000), gap = 1 + rng_below(&g, 3);
+            for (uint64_t j = 0; j < n; j++)
+                add_int(&v[i], from + (int64_t)(j * gap));
+            cr_assert_eq(v[i].form, VAL_ROARING);
+        }
+        static op_fn *const ops[] = {inter, setval_union, setval_diff};
+        for (unsigned what = 0; what < 3; what++) {
+            struct set_found f;
+            struct set_iter at;
+            struct lp_item item;
+            uint64_t n = 0, want = 0;
+            cr_assert(ops[what](&f, &m, v, 2, &usual, START_MS));
+            for (unsigned i = 0; i < 2; i++) {
+                setval_begin(&at, &v[i], &usual, START_MS);
+                while (setval_next(&at, &item)) {
+                    bool other = has_int(&v[1 - i], item.num);
+                    want += what == 0   ? i == 0 && other
+                            : what == 1 ? i == 0 || !other
+                                        : i == 0 && !other;
+                }
+            }
+            setval_begin(&at, &f.v, &usual, START_MS);
+            for (int64_t last = INT64_MIN; setval_next(&at, &item); last = item.num, n++)
+                cr_assert(item.num > last || n == 0);
+            cr_assert_eq(n, want);
+            cr_assert_eq(setval_count(&f.v), want);
+            /* and it can be written to: no runs, which need memory to be taken from */
+            m.fail_in = m.fail_every = 1;
+            for (int64_t i = 0; i < 140000; i += 7) {
+                char digits[STRVAL_INT_BYTES];
+                struct span text = {digits, strval_format_int(digits, i)};
+                setval_remove(&f.v, &usual, text, START_MS);
+            }
+            m.fail_in = m.fail_every = 0;
+            for (int64_t i = 0; i < 140000; i += 7)
+                cr_assert_not(has_int(&f.v, i));
+            setval_found_free(&f, &m);
+        }
+        val_destroy(&v[0]);
+        val_destroy(&v[1]);
+        cr_assert_eq(m.used_bytes, 0);
+    }
+}
+
+Test(setval, inter_stops_at_its_limit) {
+    struct mem m = {0};
+    struct rng g;
+    rng_seed(&g, 14);
+    for (unsigned round = 0; round < 40; round++) {
+        static bool in[2][NAMES];
+        struct val v[2];
+        make(&v[0], &m, in[0], &usual, &g);
+        make(&v[1], &m, in[1], &usual, &g);
+        uint64_t both = 0;
+        for (unsigned i = 0; i < NAMES; i++)
+            both += in[0][i] && in[1][i];
+        for (uint64_t limit = 1; limit < 30; limit += 7) {
+            struct set_found f;
+            cr_assert(setval_inter(&f, &m, v, 2, &usual, START_MS, limit));
+            uint64_t n = f.v.form == VAL_NONE ? f.n : setval_count(&f.v);
+            cr_assert(f.v.form != VAL_NONE ? n == both : n == (both < limit ? both : limit));
+            setval_found_free(&f, &m);
+        }
+        val_destroy(&v[0]);
+        val_destroy(&v[1]);
+    }
+    cr_assert_eq(m.used_bytes, 0);
+}
+
+/* --- what CRoaring takes --- */
+
+#ifndef ANAX_SYSTEM_MALLOC
+#include <jemalloc/jemalloc.h>
+
+static int64_t allocated(void) {
+    uint64_t got, given;
+    size_t len = sizeof(got);
+    cr_assert_eq(mallctl("thread.allocated", &got, &len, NULL, 0), 0);
+    cr_assert_eq(mallctl("thread.deallocated", &given, &len, NULL, 0), 0);
+    return (int64_t)(got - given);
+}
+
+Test(setval, bitmaps_are_counted_to_the_byte) {
+    struct mem m = {0};
+    struct rng g;
+    struct val v[2];
+    rng_seed(&g, 15);
+    (void)allocated();
+    int64_t before = allocated();
+    fill(&v[0], &m, 50000, 200000, &g);
+    fill(&v[1], &m, 50000, 1ULL << 28, &g);
+    cr_assert_eq(allocated() - before, m.used_bytes);
+    static op_fn *const ops[] = {inter, setval_union, setval_diff};
+    for (unsigned what = 0; what < 3; what++) {
+        struct set_found f;
+        bool fine = ops[what](&f, &m, v, 2, &usual, START_MS);
+        cr_assert(fine);
+        cr_assert_eq(allocated() - before, m.used_bytes);
+        setval_found_free(&f, &m);
+    }
+    struct set_draw d;
+    struct lp_item item;
+    for (unsigned i = 0; i < 2; i++) {
+        while (setval_count(&v[i]) > 100) {
+            setval_draw_begin(&d, &v[i], &usual, START_MS);
+            bool fine = setval_draw(&d, &g, &item) && setval_take(&v[i], &usual, &item, START_MS);
+            cr_assert(fine);
+        }
+        cr_assert_eq(allocated() - before, m.used_bytes);
+    }
+    val_destroy(&v[0]);
+    val_destroy(&v[1]);
+    cr_assert_eq(allocated() - before, 0);
+    cr_assert_eq(m.used_bytes, 0);
+}
+#endif
