@@ -98,8 +98,8 @@ struct set_found {
     struct lp_item *items;
     size_t n, cap;
 };
-/* Each: false: no memory, and nothing is found. The sources stay as they are. setval_inter: stops at limit (0: none).
- * O(smallest * n); bitmaps against bitmaps: O(containers). setval_diff: what is in the first and in no other. */
+/* Each: false: no memory, and nothing is found. The sources stay as they are. setval_inter: at most limit items (0: all),
+ * which a val does not keep to. O(smallest * n); bitmaps against bitmaps: O(containers). setval_diff: what is in the first and in no other. */
 MUST_CHECK bool setval_inter(struct set_found *f, struct mem *m, const struct val *from, uint32_t n,
                              const struct set_kind *k, int64_t now_ms, uint64_t limit);
 MUST_CHECK bool setval_union(struct set_found *f, struct mem *m, const struct val *from, uint32_t n,

@@ -149,7 +149,8 @@ struct entry *table_set_expire(struct table *t, struct entry *e, uint64_t hash,
 /* table_note_due: something inside the object of e, which lies under `hash`, expires at due_ms since it was changed in
  * place: the sweep comes by. It may be told again, or of nothing any more; OBJECT_NEVER is allowed. False: no memory, and it
  * is not noted. What table_put, table_prepare and table_set_expire store is noted by themselves. */
-MUST_CHECK bool table_note_due(struct table *t, struct entry *e, uint64_t hash, int64_t due_ms) ON_SHARD;
+MUST_CHECK bool table_note_due(struct table *t, struct entry *e, uint64_t hash,
+                               int64_t due_ms) ON_SHARD;
 bool table_delete(struct table *t, struct span key, uint64_t hash) ON_SHARD;
 /* table_take: like table_delete, but what the entry held goes to *out (bytes copied when inline,
  * into `scratch` of ENTRY_INLINE_MAX bytes), with its expiry. For RENAME and MOVE. */
@@ -176,10 +177,10 @@ struct entry *table_random(const struct table *t, struct rng *r) ON_SHARD;
 
 /* --- a shard's databases --- */
 struct keyspace_stats {
-    uint64_t hits, misses; /* counted by the commands that read */
+    uint64_t hits, misses;  /* counted by the commands that read */
     uint64_t expired;       /* keys, lazily and actively */
     uint64_t expired_inner; /* what the sweep took out of objects */
-    uint64_t expiry_cuts;   /* a turn's slice of it ended before all that was due had gone; its caller counts */
+    uint64_t expiry_cuts;   /* turns that ended before all that was due had gone */
     uint64_t pending_free;  /* entries of flushed tables, and objects, that are not freed yet */
     uint64_t freed_late;    /* those that keyspace_free_some has freed */
 };

@@ -131,7 +131,7 @@ void table_expire_group(struct table *t, uint32_t segment, uint32_t group, struc
     }
     reaper_spend(r, looked); /* at last, so that each slice gets on */
     t->due[segment][group] = next;
-    if (next < t->sweep_due)
+    if (!r->cut && next < t->sweep_due)
         t->sweep_due = next;
 }
 

@@ -1,8 +1,6 @@
 /* walk.c: scan and random choice. Why a scan keeps keyspace.h's invariant (3): shards/bucket.h. */
 #include "table_impl.h"
 
-static_assert(TABLE_SCAN_END == BUCKET_SCAN_END, "one line for all tables");
-
 uint64_t table_scan(const struct table *t, uint64_t cursor,
                     void (*visit)(void *arg, struct entry *e), void *arg) {
     if (cursor >= TABLE_SCAN_END || t->bucket_count == 0)

@@ -85,10 +85,11 @@ void chain_remove(struct bucket *head, struct place at, struct overflows *o) {
 
 unsigned chain_len(const struct bucket *head, unsigned *items) {
     unsigned buckets = 0, used = 0;
-    for (const struct bucket *b = head; b != NULL; b = bucket_next(b)) {
+    const struct bucket *b = head;
+    do {
         buckets++;
         used += (unsigned)__builtin_popcount(bucket_used(b));
-    }
+    } while ((b = bucket_next(b)) != NULL);
     if (items != NULL)
         *items = used;
     return buckets;

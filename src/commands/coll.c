@@ -70,7 +70,8 @@ bool coll_open(struct ctx *c, uint32_t key, uint8_t type, struct coll *o) {
         return false;
     o->key = key;
     if (o->entry == NULL)
-        val_init(&o->val, keyspace_mem(c->keyspace), type);
+        val_of_bytes(&o->val, keyspace_mem(c->keyspace), type, VAL_NONE, o->scratch, 0,
+                     COLL_SCRATCH);
     else
         coll_of_entry(o->entry, keyspace_mem(c->keyspace), &o->val);
     o->form = o->val.form;

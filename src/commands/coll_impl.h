@@ -25,6 +25,7 @@
 #include "anax/val.h"
 #include "ctx_impl.h"
 
+enum { COLL_SCRATCH = 192 };
 struct coll {
     struct val val;
     struct entry *entry; /* NULL: no such key */
@@ -32,6 +33,8 @@ struct coll {
     uint8_t form;        /* as it was opened */
     const uint8_t *bytes;
     const struct object *object;
+    uint8_t scratch
+        [COLL_SCRATCH]; /* where a new value begins: most are put into their entry from here */
 };
 
 /* coll_read: what argv[key] holds, for reading; VAL_NONE: nothing. Counts a hit or miss. Replies WRONGTYPE. One lookup. */

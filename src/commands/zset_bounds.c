@@ -1,4 +1,5 @@
-/* zset_bounds.c: the bounds of ranges of sorted sets. See zset_impl.h. */
+/* zset_bounds.c: the bounds of ranges of sorted sets, and what lies within them. See zset_impl.h. */
+#include "shards/assert.h"
 #include "shards/decimal.h"
 #include "zset_impl.h"
 #include <math.h>
@@ -29,6 +30,7 @@ static bool parse_lex(struct span s, struct zset_bound *b) {
     if (s.len == 0)
         return false;
     b->end = 0;
+    b->exclusive = false;
     switch (s.ptr[0]) {
     case '-':
         b->end = -1;
@@ -100,4 +102,19 @@ struct zset_run zset_bounds_run(const struct zset_bounds *b, const struct val *v
     if (r.to < r.from)
         r.to = r.from;
     return r;
+}
+
+/* A tree of which nothing is left goes with its key, whose object is freed in slices. */
+void zset_take_out(struct ctx *c, struct coll *o, struct zset_run run) {
+    ASSERT(run.from < run.to);
+    if (o->val.form == VAL_TREE && run.to - run.from == zsetval_count(&o->val)) {
+        coll_leave(c, o);
+        bool deleted = ctx_delete(c, o->key);
+        ASSERT(deleted);
+        ctx_changed(c, o->key);
+        return;
+    }
+    zsetval_remove_range(&o->val, run.from, run.to);
+    bool stored = coll_store(c, o);
+    ASSERT(stored);
 }

@@ -45,6 +45,8 @@ bool zset_bounds_parse(struct ctx *c, enum zset_by by, uint32_t min, uint32_t ma
                        struct zset_bounds *b);
 /* zset_bounds_run: what lies within them. Reverse: ranks are counted from the highest score. O(log N). */
 struct zset_run zset_bounds_run(const struct zset_bounds *b, const struct val *v, bool reverse);
+/* zset_take_out: removes at least one of them from o, and stores or deletes it. Cannot fail: what is left is less. */
+void zset_take_out(struct ctx *c, struct coll *o, struct zset_run run) ON_SHARD;
 
 /* --- zset_pairs.c: results, before they are replied or stored --- */
 struct zset_texts;

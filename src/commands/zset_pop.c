@@ -27,13 +27,6 @@ static void reply_popped(struct reply *r, const struct val *v, struct zset_run r
     }
 }
 
-/* take_out: what is taken out leaves less behind, which needs no memory. */
-static ON_SHARD void take_out(struct ctx *c, struct coll *o, struct zset_run run) {
-    zsetval_remove_range(&o->val, run.from, run.to);
-    bool stored = coll_store(c, o);
-    ASSERT(stored);
-}
-
 /* --- ZPOPMIN, ZPOPMAX --- */
 
 /* get_count: argv[i] as a number from min on; replies the error and returns false. */
@@ -62,7 +55,7 @@ static ON_SHARD void pop(struct ctx *c, bool highest) {
     }
     struct zset_run run = popped(&o.val, (uint64_t)n, highest);
     reply_popped(&c->reply, &o.val, run, highest, c->reply.proto < 3 || c->argc == 2);
-    take_out(c, &o, run);
+    zset_take_out(c, &o, run);
 }
 
 static ON_SHARD void zpopmin_run(struct ctx *c) {
@@ -133,7 +126,7 @@ static ON_SHARD void zmpop_run(struct ctx *c) {
             return;
         if (o.val.form != VAL_NONE) {
             reply_mpop(c, key, &o.val, &p);
-            take_out(c, &o, popped(&o.val, (uint64_t)p.count, p.highest));
+            zset_take_out(c, &o, popped(&o.val, (uint64_t)p.count, p.highest));
             return;
         }
         coll_leave(c, &o);
@@ -176,7 +169,7 @@ static ON_SHARD void zmpop_after(struct ctx *c) {
         if (o.val.form == VAL_NONE) /* its time has come meanwhile */
             coll_leave(c, &o);
         else
-            take_out(c, &o, popped(&o.val, (uint64_t)p.count, p.highest));
+            zset_take_out(c, &o, popped(&o.val, (uint64_t)p.count, p.highest));
     }
 }
 

@@ -200,13 +200,10 @@ static ON_SHARD void remove_run(struct ctx *c, enum zset_by by) {
     if (!zset_bounds_parse(c, by, 2, 3, &b) || !coll_open(c, 1, VALUE_ZSET, &o))
         return;
     struct zset_run run = zset_bounds_run(&b, &o.val, false);
-    if (run.from == run.to) {
+    if (run.from == run.to)
         coll_leave(c, &o);
-    } else {
-        zsetval_remove_range(&o.val, run.from, run.to);
-        if (!coll_store(c, &o))
-            return;
-    }
+    else
+        zset_take_out(c, &o, run);
     reply_int(&c->reply, (int64_t)(run.to - run.from));
 }
 

@@ -258,6 +258,15 @@ bool btree_slide(struct spot at, double score) {
     return true;
 }
 
+/* free_far: what an element has apart from its leaf; true when it had something. */
+static bool free_far(struct btree *t, const struct leaf *l, unsigned i) {
+    if (likely(!leaf_is_far(l, i)))
+        return false;
+    struct span far = leaf_member(l, i);
+    btree_free(t, (void *)(uintptr_t)far.ptr, far.len);
+    return true;
+}
+
 void btree_drop(struct btree *t, struct spot at, unsigned n) {
     struct leaf *l = at.leaf;
     uint64_t hash[LEAF_ELEMENTS_MAX];
@@ -266,13 +275,9 @@ void btree_drop(struct btree *t, struct spot at, unsigned n) {
         prefetch(index_at(&t->index, index_bucket(&t->index, hash[k])));
     }
     for (unsigned k = 0; k < n; k++) {
-        unsigned i = at.place + k;
-        if (leaf_print(l, i) != 0)
+        if (leaf_print(l, at.place + k) != 0)
             btree_index_remove(t, hash[k], l);
-        if (unlikely(leaf_is_far(l, i))) {
-            struct span far = leaf_member(l, i);
-            btree_free(t, (void *)(uintptr_t)far.ptr, far.len);
-        }
+        free_far(t, l, at.place + k);
     }
     btree_leaf_cut(l, at.place, n);
     btree_node_count(l, -(int64_t)n);
@@ -286,11 +291,7 @@ void btree_drop(struct btree *t, struct spot at, unsigned n) {
 static void end_leaf(struct btree *t, unsigned *budget) {
     struct leaf *l = t->first;
     for (unsigned i = 0; i < l->count; i++)
-        if (leaf_is_far(l, i)) {
-            struct span far = leaf_member(l, i);
-            btree_free(t, (void *)(uintptr_t)far.ptr, far.len);
-            *budget -= *budget > 0;
-        }
+        *budget -= free_far(t, l, i) && *budget > 0;
     t->first = l->next;
     struct inner *p = l->parent;
     btree_free(t, l, sizeof *l);

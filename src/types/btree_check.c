@@ -127,7 +127,7 @@ static void check_index(const struct btree *t, struct sums *s) {
         add_bytes(s, sizeof(struct bucket));
     uint32_t segments = (x->bucket_count + INDEX_SEGMENT - 1) / INDEX_SEGMENT;
     for (uint32_t i = 0; i < segments; i++)
-        add_bytes(s, (i == 0 ? x->first_cap : INDEX_SEGMENT) * sizeof(struct bucket));
+        add_bytes(s, (i + 1 == segments ? x->last_cap : INDEX_SEGMENT) * sizeof(struct bucket));
     add_bytes(s, x->segment_cap * sizeof *x->segments);
 }
 

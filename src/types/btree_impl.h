@@ -15,7 +15,8 @@
  *     index: a linear hash of cache lines (shards/bucket.h) whose places hold the address of the LEAF of a member and 8
  *     bits of its hash; the leaf has 16 bits of it, and the same 8 are the lower ones of them.
  *
- * Why         14 bytes of member and 8 of score cost 12 bytes in the leaf, 8.6 in the index and what is not full.
+ * Why         beside its member and its score an element costs 5 bytes in its leaf, 10 in the index, and what is not full: 14 bytes
+ *             of member take 45 in all, 40 when they came in order.
  * Searching   child i of an inner node begins at its separator (score and first 8 bytes of a member, big endian). No element
  *             left of child i is above it in (score, prefix), no element in child i below. When those of the element sought
  *             are equal to the separator's, the first element of child i decides; so sets of equal scores, and of members with
@@ -80,7 +81,7 @@ static_assert(sizeof(struct inner) == NODE_BYTES, "one size class");
 struct member_index {
     struct bucket **segments;
     uint32_t segment_cap;
-    uint32_t first_cap; /* buckets of the first segment, which grows by doubling */
+    uint32_t last_cap; /* buckets that the last segment has room for; it grows by doubling */
     uint32_t bucket_count;
     uint32_t base; /* a power of two; base <= bucket_count <= 2 * base */
     struct overflows overflows;
@@ -170,8 +171,7 @@ void btree_index_unreserve(struct btree *t);
 void btree_index_add(struct btree *t, uint64_t hash, struct leaf *l);
 void btree_index_remove(struct btree *t, uint64_t hash, const struct leaf *l);
 void btree_index_repoint(struct btree *t, uint64_t hash, const struct leaf *from, struct leaf *to);
-/* btree_index_scan: cursor < BTREE_SCAN_END; visits the elements of one bucket, returns where to go on. */
-#define BTREE_SCAN_END ((uint64_t)1 << 32)
+/* btree_index_scan: cursor < BUCKET_SCAN_END; visits the elements of one bucket, returns where to go on. */
 uint64_t btree_index_scan(const struct btree *t, uint64_t cursor,
                           void (*visit)(void *arg, struct spot at), void *arg);
 /* btree_index_end_some: frees about *budget allocations from the end; true when nothing is left. */

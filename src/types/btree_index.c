@@ -5,7 +5,8 @@
 #include "btree_impl.h"
 
 enum {
-    INDEX_FIRST = 4, /* buckets of a new one */
+    INDEX_FIRST = 4,           /* buckets of a new one */
+    INDEX_SEGMENT_FIRST = 128, /* ... of a new segment, so that little is empty */
     /* Grown above 85% of the places, shrunk below half of them: elements per 20 buckets. */
     INDEX_GROW_PER_20 = 153,
     INDEX_SHRINK_PER_20 = 90,
@@ -44,10 +45,6 @@ static unsigned equal_places(const struct bucket *b, const struct leaf *l, uint8
 
 /* --- segments --- */
 
-static size_t segment_buckets(const struct member_index *x, uint32_t segment) {
-    return segment == 0 ? x->first_cap : INDEX_SEGMENT;
-}
-
 bool btree_index_begin(struct btree *t) {
     struct member_index *x = &t->index;
     x->segments = btree_alloc(t, sizeof *x->segments);
@@ -59,20 +56,21 @@ bool btree_index_begin(struct btree *t) {
         return false;
     }
     x->segment_cap = 1;
-    x->first_cap = x->base = x->bucket_count = INDEX_FIRST;
+    x->last_cap = x->base = x->bucket_count = INDEX_FIRST;
     return true;
 }
 
-/* resize_first: the only segment that moves. */
-static bool resize_first(struct btree *t, uint32_t cap) {
+/* resize_last: gives the last segment room for `cap` buckets. */
+static bool resize_last(struct btree *t, uint32_t cap) {
     struct member_index *x = &t->index;
+    uint32_t last = (x->bucket_count - 1) / INDEX_SEGMENT;
     struct bucket *b = btree_alloc_buckets(t, cap);
     if (b == NULL)
         return false;
-    memcpy(b, x->segments[0], x->bucket_count * sizeof *b);
-    btree_free_buckets(t, x->segments[0], x->first_cap);
-    x->segments[0] = b;
-    x->first_cap = cap;
+    memcpy(b, x->segments[last], (x->bucket_count - last * INDEX_SEGMENT) * sizeof *b);
+    btree_free_buckets(t, x->segments[last], x->last_cap);
+    x->segments[last] = b;
+    x->last_cap = cap;
     return true;
 }
 
@@ -91,18 +89,20 @@ static bool directory_room(struct btree *t, uint32_t segment) {
     return true;
 }
 
-/* bucket_room: for bucket i, the next one. */
-static bool bucket_room(struct btree *t, uint32_t i) {
+/* bucket_room: for one bucket more. */
+static bool bucket_room(struct btree *t) {
     struct member_index *x = &t->index;
-    uint32_t segment = i / INDEX_SEGMENT;
-    if (segment == 0)
-        return i < x->first_cap || resize_first(t, x->first_cap * 2);
-    if (i % INDEX_SEGMENT != 0)
-        return true;
+    uint32_t segment = x->bucket_count / INDEX_SEGMENT;
+    if (x->bucket_count % INDEX_SEGMENT != 0)
+        return x->bucket_count % INDEX_SEGMENT < x->last_cap || resize_last(t, x->last_cap * 2);
     if (!directory_room(t, segment))
         return false;
-    x->segments[segment] = btree_alloc_buckets(t, INDEX_SEGMENT);
-    return x->segments[segment] != NULL;
+    struct bucket *b = btree_alloc_buckets(t, INDEX_SEGMENT_FIRST);
+    if (b == NULL)
+        return false;
+    x->segments[segment] = b;
+    x->last_cap = INDEX_SEGMENT_FIRST;
+    return true;
 }
 
 /* --- growing and shrinking --- */
@@ -158,7 +158,7 @@ static void split(struct btree *t, uint32_t low, uint32_t high) {
 static void grow(struct btree *t) {
     struct member_index *x = &t->index;
     if (likely(t->o.count * 20 <= (uint64_t)x->bucket_count * INDEX_GROW_PER_20) ||
-        x->bucket_count == UINT32_MAX / 2 || !bucket_room(t, x->bucket_count))
+        x->bucket_count == UINT32_MAX / 2 || !bucket_room(t))
         return;
     uint32_t high = x->bucket_count++;
     if (high == x->base * 2)
@@ -176,11 +176,13 @@ static void shrink(struct btree *t) {
         return;
     x->bucket_count = last;
     x->base = base;
-    if (last >= INDEX_SEGMENT && last % INDEX_SEGMENT == 0)
-        btree_free_buckets(t, x->segments[last / INDEX_SEGMENT], INDEX_SEGMENT);
-    /* Without memory the first segment stays as large as it is. */
-    if (last <= x->first_cap / 4)
-        (void)resize_first(t, x->first_cap / 2);
+    uint32_t used = last % INDEX_SEGMENT;
+    if (used == 0) {
+        btree_free_buckets(t, x->segments[last / INDEX_SEGMENT], x->last_cap);
+        x->last_cap = INDEX_SEGMENT;
+    } else if (used <= x->last_cap / 4 && x->last_cap > INDEX_FIRST) {
+        (void)resize_last(t, x->last_cap / 2); /* without memory it stays as large as it is */
+    }
 }
 
 /* --- places --- */
@@ -238,20 +240,13 @@ void btree_index_repoint(struct btree *t, uint64_t hash, const struct leaf *from
     bucket_set(at.bucket, at.i, to, print);
 }
 
-/* --- walking: shards/keyspace/walk.c proves it --- */
-
-static uint32_t reverse(uint32_t v) {
-    v = (v >> 1 & 0x55555555U) | (v & 0x55555555U) << 1;
-    v = (v >> 2 & 0x33333333U) | (v & 0x33333333U) << 2;
-    v = (v >> 4 & 0x0f0f0f0fU) | (v & 0x0f0f0f0fU) << 4;
-    return __builtin_bswap32(v);
-}
+/* --- walking: shards/bucket.h says how --- */
 
 uint64_t btree_index_scan(const struct btree *t, uint64_t cursor,
                           void (*visit)(void *arg, struct spot at), void *arg) {
     const struct member_index *x = &t->index;
-    ASSERT(cursor < BTREE_SCAN_END);
-    uint32_t i = index_bucket(x, reverse((uint32_t)cursor));
+    ASSERT(cursor < BUCKET_SCAN_END);
+    uint32_t i = index_bucket(x, bucket_scan_hash(cursor));
     struct bucket *head = index_at(x, i);
     prefetch_leaves(head);
     for (struct bucket *b = head; b != NULL; b = bucket_next(b))
@@ -266,9 +261,7 @@ uint64_t btree_index_scan(const struct btree *t, uint64_t cursor,
             for (; in != 0; in &= in - 1)
                 visit(arg, (struct spot){l, (unsigned)__builtin_ctzll(in)});
         }
-    bool is_split = i >= x->base || i + x->base < x->bucket_count;
-    uint64_t width = BTREE_SCAN_END / x->base / (is_split ? 2 : 1);
-    return (cursor & ~(width - 1)) + width;
+    return bucket_scan_next(cursor, i, x->base, x->bucket_count);
 }
 
 bool btree_index_end_some(struct btree *t, unsigned *budget) {
@@ -289,8 +282,8 @@ bool btree_index_end_some(struct btree *t, unsigned *budget) {
         }
         x->bucket_count = last;
         if (last % INDEX_SEGMENT == 0) {
-            uint32_t segment = last / INDEX_SEGMENT;
-            btree_free_buckets(t, x->segments[segment], segment_buckets(x, segment));
+            btree_free_buckets(t, x->segments[last / INDEX_SEGMENT], x->last_cap);
+            x->last_cap = INDEX_SEGMENT;
             --*budget;
         }
     }

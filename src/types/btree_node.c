@@ -11,6 +11,9 @@ enum {
     INNER_JOINED_MAX = INNER_CHILDREN * 5 / 6
 };
 
+static_assert((LEAF_ROOM - JOINED_FREE) / (LEAF_ELEMENT + 1) <= LEAF_ELEMENTS_MAX,
+              "what is joined has no more elements than a leaf");
+
 /* What a child begins at. */
 struct separator {
     double score;
@@ -361,8 +364,7 @@ void btree_node_settle(struct btree *t, struct leaf *l) {
         return;
     unsigned i = btree_node_index(p, l), right = i > 0 ? i : 1;
     struct leaf *into = p->child[right - 1], *from = p->child[right];
-    if (leaf_free(into) < LEAF_ROOM - leaf_free(from) + JOINED_FREE ||
-        into->count + from->count > LEAF_ELEMENTS_MAX)
+    if (leaf_free(into) < LEAF_ROOM - leaf_free(from) + JOINED_FREE)
         return;
     p->elements[right - 1] += from->count;
     p->elements[right] -= from->count;

@@ -162,15 +162,14 @@ static void settle(struct val *v, const struct fields_kind *k, uint64_t count) {
     o->due_ms = due_ms == FIELDS_NEVER ? OBJECT_NEVER : due_ms;
 }
 
-/* place_of: the row that one of this time comes before; NULL: the end. `but`: a row that is not looked at. */
-static uint8_t *place_of(const struct val *v, const struct fields_kind *k, int64_t expire_ms,
-                         const uint8_t *but) {
+/* place_of: the row that one of this time comes before; NULL: the end. */
+static uint8_t *place_of(const struct val *v, const struct fields_kind *k, int64_t expire_ms) {
     struct fields_row row = {.next = lp_first(v->bytes)};
     if (expire_ms == FIELDS_NEVER)
         return NULL;
     while (row.next != NULL) {
         fields_row_at(v, k, row.next, &row);
-        if (row.name != but && (row.expire_ms == FIELDS_NEVER || row.expire_ms > expire_ms))
+        if (row.expire_ms == FIELDS_NEVER || row.expire_ms > expire_ms)
             return row.name;
     }
     return NULL;
@@ -207,7 +206,7 @@ static void set_time(const struct val *v, const struct fields_kind *k, uint8_t *
         return;
     struct lp_key ms = time_key(expire_ms);
     uint8_t *time = lp_replace(v->bytes, row.time, &ms);
-    uint8_t *to = place_of(v, k, expire_ms, name);
+    uint8_t *to = place_of(v, k, expire_ms);
     if (to == NULL)
         to = v->bytes + lp_bytes(v->bytes) - 1;
     move(name, (size_t)(time + lp_entry_bytes(time) - name), to);
@@ -243,7 +242,7 @@ static void put_timed_row(const struct val *v, const struct fields_kind *k,
         return;
     }
     struct lp_key ms = time_key(expire_ms);
-    at = insert_before(v, place_of(v, k, expire_ms, NULL), &name);
+    at = insert_before(v, place_of(v, k, expire_ms), &name);
     if (k->valued)
         at = insert_before(v, at, &value);
     (void)insert_before(v, at, &ms);

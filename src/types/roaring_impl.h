@@ -66,6 +66,8 @@ bool roaring_part_remove(struct mem *m, struct object *o, struct roaring_part *p
 uint32_t roaring_part_draw(const struct roaring_part *p, uint64_t rank, struct rng *g);
 /* roaring_part_read: up to n integers from *from on, in order; *from: where to go on, past 32 bits at the end. */
 uint32_t roaring_part_read(const struct roaring_part *p, uint64_t *from, uint32_t *to, uint32_t n);
+/* roaring_part_append: n integers that make one container, behind all others. Memory must be reserved. */
+void roaring_part_append(roaring_bitmap_t *b, const int64_t *sorted, size_t n);
 /* roaring_part_bytes: what a bitmap counts for. O(containers). */
 size_t roaring_part_bytes(const roaring_bitmap_t *b);
 

@@ -119,6 +119,27 @@ void roaring_part_adopt(struct mem *m, struct object *o, struct roaring_part *p,
         ranks_create(m, o, p);
 }
 
+void roaring_part_append(roaring_bitmap_t *b, const int64_t *sorted, size_t n) {
+    roaring_array_t *ra = &b->high_low_container;
+    uint16_t key = (uint16_t)(sorted[0] >> 16);
+    if (n > DEFAULT_MAX_SIZE) {
+        bitset_container_t *c = bitset_container_create();
+        ASSERT(c != NULL);
+        for (size_t i = 0; i < n; i++)
+            bitset_container_set(c, (uint16_t)sorted[i]);
+        ra_append(ra, key, c, BITSET_CONTAINER_TYPE_CODE);
+        return;
+    }
+    /* all that an allocator hands out for so many */
+    size_t cap = mem_size(n * sizeof(uint16_t)) / sizeof(uint16_t);
+    array_container_t *c = array_container_create_given_capacity((int32_t)cap);
+    ASSERT(c != NULL);
+    for (size_t i = 0; i < n; i++)
+        c->array[i] = (uint16_t)sorted[i];
+    c->cardinality = (int32_t)n;
+    ra_append(ra, key, c, ARRAY_CONTAINER_TYPE_CODE);
+}
+
 bool roaring_part_drop(struct mem *m, struct object *o, struct roaring_part *p, unsigned *budget) {
     roaring_array_t *ra = array_of(p);
     ranks_drop(m, o, p);

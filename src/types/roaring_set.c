@@ -132,17 +132,15 @@ size_t roaring_set_containers(const int64_t *sorted, size_t n) {
 
 /* bitmap_of: of n integers, all with the same upper half. */
 static roaring_bitmap_t *bitmap_of(struct mem *m, const int64_t *sorted, size_t n) {
-    uint32_t low[SETVAL_FETCH];
     size_t containers = roaring_set_containers(sorted, n);
     if (!roaring_reserve(m, 4 * n + CONTAINER_BYTES_MOST * containers + SLACK_BYTES))
         return NULL;
     roaring_bitmap_t *b = roaring_bitmap_create_with_capacity((uint32_t)containers);
     ASSERT(b != NULL);
-    for (size_t at = 0; at < n; at += SETVAL_FETCH) {
-        size_t some = n - at < SETVAL_FETCH ? n - at : SETVAL_FETCH;
-        for (size_t i = 0; i < some; i++)
-            low[i] = (uint32_t)sorted[at + i];
-        roaring_bitmap_add_many(b, some, low);
+    for (size_t at = 0, end; at < n; at = end) {
+        for (end = at; end < n && sorted[end] >> 16 == sorted[at] >> 16;)
+            end++;
+        roaring_part_append(b, sorted + at, end - at);
     }
     return b;
 }

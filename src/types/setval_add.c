@@ -3,12 +3,18 @@
 #include "shards/assert.h"
 #include "shards/decimal.h"
 #include <limits.h>
-#include <stdlib.h>
 
 enum {
-    TURN_MIN = 512,   /* a table of fewer stays one */
-    SPARSE_BYTES = 36 /* an integer costs more than that in bitmaps: a table is smaller */
+    TURN_MIN = 512,    /* a table of fewer stays one */
+    SPARSE_BYTES = 36, /* an integer costs more than that in bitmaps: a table is smaller */
+    SAMPLE_FROM = 8192,
+    SAMPLE_SHARE = 16
 };
+
+/* dense: bitmaps of them are not much larger than a table. */
+static bool dense(size_t containers, size_t n) {
+    return containers * 3 <= n * 2;
+}
 
 static bool doubled(uint64_t before, uint64_t after) {
     return after >= TURN_MIN && after <= SETVAL_TURN_MAX && (before ^ after) > before;
@@ -16,9 +22,34 @@ static bool doubled(uint64_t before, uint64_t after) {
 
 /* --- sets of integers --- */
 
-static int order(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
+/* radix_sort: by one byte after the other, the lowest first; a byte that is the same in all is passed over. */
+static void radix_sort(int64_t *nums, size_t n) {
+    enum { BYTES = 8, VALUES = 256 };
+    size_t counts[BYTES][VALUES] = {0};
+    int64_t *from = nums, *to = nums + n;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t v = (uint64_t)nums[i] ^ 1ULL << 63;
+        for (unsigned byte = 0; byte < BYTES; byte++)
+            counts[byte][v >> byte * 8 & 0xff]++;
+    }
+    for (unsigned byte = 0; byte < BYTES; byte++) {
+        size_t *count = counts[byte], place = 0;
+        uint64_t flip = 1ULL << 63, first = ((uint64_t)from[0] ^ flip) >> byte * 8 & 0xff;
+        if (count[first] == n)
+            continue;
+        for (unsigned value = 0; value < VALUES; value++) {
+            size_t here = count[value];
+            count[value] = place;
+            place += here;
+        }
+        for (size_t i = 0; i < n; i++)
+            to[count[((uint64_t)from[i] ^ flip) >> byte * 8 & 0xff]++] = from[i];
+        int64_t *done = to;
+        to = from;
+        from = done;
+    }
+    if (from != nums)
+        memcpy(nums, from, n * sizeof(*nums));
 }
 
 size_t setval_sort(int64_t *nums, size_t n) {
@@ -28,7 +59,7 @@ size_t setval_sort(int64_t *nums, size_t n) {
         sorted = nums[i - 1] < nums[i];
     if (sorted)
         return n;
-    qsort(nums, n, sizeof(*nums), order);
+    radix_sort(nums, n);
     for (size_t i = 0; i < n; i++) {
         if (kept == 0 || nums[i] != nums[kept - 1])
             nums[kept++] = nums[i];
@@ -96,7 +127,7 @@ static struct fields_kind for_table(const struct set_kind *k) {
 
 bool setval_big_of(struct val *v, const struct set_kind *k, const int64_t *sorted, size_t n) {
     ASSERT(v->form == VAL_NONE);
-    if (roaring_set_containers(sorted, n) * 3 <= n * 2) {
+    if (dense(roaring_set_containers(sorted, n), n)) {
         struct roaring *r = roaring_set_of(v->mem, sorted, n);
         if (r != NULL)
             val_become(v, VAL_ROARING, &r->o);
@@ -134,49 +165,54 @@ static bool to_fields(const struct val *v, const struct fields_kind *k, struct v
     return true;
 }
 
-/* all_ints: the members of a set, when all are integers; NULL: they are not, or there is no memory. */
-static int64_t *all_ints(const struct val *v, const struct set_kind *k, size_t n) {
+/* ints_of: the first n members, when all are integers. `to` has room for 2 * n. */
+static bool ints_of(const struct val *v, const struct set_kind *k, int64_t *to, size_t n) {
     struct set_iter at;
     struct lp_item item;
-    int64_t num;
     size_t got = 0;
     setval_begin(&at, v, k, 0);
-    if (!setval_next(&at, &item) || !setval_item_num(&item, &num))
-        return NULL;
-    int64_t *nums = mem_alloc(v->mem, n * sizeof(*nums));
-    if (nums == NULL)
-        return NULL;
-    do
-        nums[got++] = num;
-    while (got < n && setval_next(&at, &item) && setval_item_num(&item, &num));
-    if (got == n)
-        return nums;
-    mem_free(v->mem, nums, n * sizeof(*nums));
-    return NULL;
+    while (got < n && setval_next(&at, &item) && setval_item_num(&item, &to[got]))
+        got++;
+    return got == n;
+}
+
+/* maybe_dense: a table comes in the order of hashes, so the first members are any. When so few share a container
+ * that all of them could not be dense, there is no need to look at all. */
+static bool maybe_dense(const struct val *v, const struct set_kind *k, int64_t *nums, size_t n) {
+    size_t some = n < SAMPLE_FROM ? 1 : n / SAMPLE_SHARE;
+    if (!ints_of(v, k, nums, some))
+        return false;
+    some = setval_sort(nums, some);
+    return n < SAMPLE_FROM || some - roaring_set_containers(nums, some) >= some * some / (8 * n);
 }
 
 /* turn: between bitmaps and a table, when the other one is smaller; the set has doubled. Without memory it stays. */
 static void turn(struct val *v, const struct set_kind *k) {
     size_t n = val_count(v);
-    bool sparse = false;
     if (v->form == VAL_ROARING) {
         const struct roaring *r = setval_roaring(v);
-        size_t bytes = r->o.bytes - (r->rest == NULL ? 0 : r->rest->bytes);
-        sparse = r->rest == NULL && bytes > SPARSE_BYTES * r->ints;
-    }
-    if ((!sparse && v->form != VAL_TABLE) || setval_due_ms(v) != OBJECT_NEVER)
+        if (r->rest != NULL || r->o.bytes <= SPARSE_BYTES * r->ints)
+            return;
+    } else if (v->form != VAL_TABLE || setval_due_ms(v) != OBJECT_NEVER) {
         return;
-    int64_t *nums = all_ints(v, k, n);
+    }
+    int64_t first;
+    if (!ints_of(v, k, &first, 1)) /* mostly texts */
+        return;
+    int64_t *nums = mem_alloc(v->mem, 2 * n * sizeof(*nums));
     if (nums == NULL)
         return;
-    struct val made;
-    val_init(&made, v->mem, VALUE_SET);
-    size_t distinct = setval_sort(nums, n);
-    ASSERT(distinct == n);
-    bool dense = roaring_set_containers(nums, n) * 3 <= n * 2;
-    if (dense != (v->form == VAL_ROARING) && setval_big_of(&made, k, nums, n))
-        replace(v, &made);
-    mem_free(v->mem, nums, n * sizeof(*nums));
+    bool was_dense = v->form == VAL_ROARING;
+    if ((was_dense || maybe_dense(v, k, nums, n)) && ints_of(v, k, nums, n)) {
+        struct val made;
+        val_init(&made, v->mem, VALUE_SET);
+        size_t distinct = setval_sort(nums, n);
+        ASSERT(distinct == n);
+        if (dense(roaring_set_containers(nums, n), n) != was_dense &&
+            setval_big_of(&made, k, nums, n))
+            replace(v, &made);
+    }
+    mem_free(v->mem, nums, 2 * n * sizeof(*nums));
 }
 
 /* --- into an intset, or into none --- */
@@ -233,7 +269,7 @@ struct merged {
 
 static bool merge(struct merged *g, const struct val *v, const struct span *names, uint32_t n) {
     uint32_t count = v->form == VAL_NONE ? 0 : intset_count(v->bytes);
-    g->cap = (size_t)count + n;
+    g->cap = 2 * ((size_t)count + n);
     g->nums = mem_alloc(v->mem, g->cap * sizeof(*g->nums));
     if (g->nums == NULL)
         return false;
@@ -243,7 +279,7 @@ static bool merge(struct merged *g, const struct val *v, const struct span *name
         bool is_int = strval_parse_int(names[i], &g->nums[count + i]);
         ASSERT(is_int);
     }
-    g->n = setval_sort(g->nums, g->cap);
+    g->n = setval_sort(g->nums, (size_t)count + n);
     return true;
 }
 

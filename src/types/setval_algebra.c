@@ -4,10 +4,9 @@
  * have in common or not, are vals of their own. */
 #include "setval_impl.h"
 #include "shards/assert.h"
-#include "strtab_impl.h"
 #include <stdlib.h>
 
-enum { BATCH = 16 }; /* lookups in flight */
+enum { BATCH = FIELDS_BATCH };
 
 /* --- what was found --- */
 
@@ -22,7 +21,7 @@ static void found_init(struct set_found *f, struct mem *m) {
     val_init(&f->v, m, VALUE_SET);
 }
 
-static bool found_room(struct set_found *f, struct mem *m, size_t n) {
+bool setval_found_room(struct set_found *f, struct mem *m, size_t n) {
     if (likely(f->cap - f->n >= n))
         return true;
     size_t cap = f->cap * 2 > f->n + n ? f->cap * 2 : f->n + n + SETVAL_FETCH;
@@ -40,27 +39,20 @@ static bool plain_ints(const struct val *v) {
 
 /* --- who of a batch is in a set --- */
 
-/* probe_table: two stages of fetching for all of them before the first is looked for. */
-static void probe_table(const struct val *v, int64_t now_ms, const struct lp_item *items,
-                        uint64_t *alive) {
-    const struct strtab *t = (const struct strtab *)v->big;
+/* probe_table: all of them in one go. */
+static void probe_table(const struct val *v, const struct set_kind *k, int64_t now_ms,
+                        const struct lp_item *items, uint64_t *alive) {
     char digits[BATCH][STRVAL_INT_BYTES];
     struct span names[BATCH];
-    uint64_t hashes[BATCH], bits;
-    struct place at;
-    for (bits = *alive; bits != 0; bits &= bits - 1) {
-        int i = __builtin_ctzll(bits);
-        names[i] = lp_item_text(&items[i], digits[i]);
-        hashes[i] = hash_of(names[i]);
-        strtab_prefetch(t, hashes[i]);
-    }
-    for (bits = *alive; bits != 0; bits &= bits - 1)
-        strtab_prefetch_item(t, hashes[__builtin_ctzll(bits)]);
-    for (bits = *alive; bits != 0; bits &= bits - 1) {
-        int i = __builtin_ctzll(bits);
-        if (!strtab_find(t, names[i], hashes[i], &at) ||
-            item_dead(item_expire_ms(strtab_item(at)), now_ms))
-            *alive &= ~(1ULL << i);
+    uint64_t left = *alive, found;
+    uint32_t n = 0;
+    ASSERT(left != 0);
+    for (uint64_t bits = *alive; bits != 0; bits &= bits - 1, n++)
+        names[n] = lp_item_text(&items[__builtin_ctzll(bits)], digits[n]);
+    found = fields_find_batch(v, &k->fields, names, n, now_ms, NULL);
+    for (; left != 0; left &= left - 1, found >>= 1) {
+        if ((found & 1) == 0)
+            *alive &= ~(left & -left);
     }
 }
 
@@ -68,7 +60,7 @@ static void probe_table(const struct val *v, int64_t now_ms, const struct lp_ite
 static void probe(const struct val *v, const struct set_kind *k, int64_t now_ms,
                   const struct lp_item *items, uint64_t *alive) {
     if (v->form == VAL_TABLE) {
-        probe_table(v, now_ms, items, alive);
+        probe_table(v, k, now_ms, items, alive);
         return;
     }
     for (uint64_t bits = *alive; bits != 0; bits &= bits - 1) {
@@ -112,7 +104,7 @@ static const struct val **sorted(struct mem *m, const struct val *from, uint32_t
 static bool inter_intsets(struct set_found *f, struct mem *m, const struct val *a,
                           const struct val *b, uint64_t limit) {
     uint32_t i = 0, j = 0, na = intset_count(a->bytes), nb = intset_count(b->bytes);
-    if (!found_room(f, m, na < nb ? na : nb))
+    if (!setval_found_room(f, m, na < nb ? na : nb))
         return false;
     while (i < na && j < nb && (limit == 0 || f->n < limit)) {
         int64_t x = intset_at(a->bytes, i), y = intset_at(b->bytes, j);
@@ -136,13 +128,25 @@ static bool filter(struct set_found *f, struct mem *m, const struct val *first,
         uint64_t alive = (1ULL << got) - 1;
         for (uint32_t i = 0; i < n && alive != 0; i++)
             probe(list[i], k, now_ms, items, &alive);
-        if (!found_room(f, m, got))
+        if (!setval_found_room(f, m, got))
             return false;
         keep(f, items, alive);
     }
-    if (limit != 0 && f->n > limit)
-        f->n = limit;
     return true;
+}
+
+/* refine: of what was found only those stay that are in all of the list. */
+static void refine(struct set_found *f, const struct val *const *list, uint32_t n,
+                   const struct set_kind *k, int64_t now_ms) {
+    size_t all = f->n;
+    f->n = 0;
+    for (size_t at = 0; at < all; at += BATCH) {
+        unsigned some = all - at < BATCH ? (unsigned)(all - at) : BATCH;
+        uint64_t alive = (1ULL << some) - 1;
+        for (uint32_t i = 0; i < n && alive != 0; i++)
+            probe(list[i], k, now_ms, f->items + at, &alive);
+        keep(f, f->items + at, alive);
+    }
 }
 
 static bool inter_bitmaps(struct set_found *f, struct mem *m, const struct val *a,
@@ -158,6 +162,12 @@ static bool inter_list(struct set_found *f, struct mem *m, const struct val *con
                        uint32_t n, const struct set_kind *k, int64_t now_ms, uint64_t limit) {
     if (n == 2 && list[0]->form == VAL_INTSET && list[1]->form == VAL_INTSET)
         return inter_intsets(f, m, list[0], list[1], limit);
+    if (n >= 2 && setval_joinable(list[1], list[0])) {
+        if (!setval_join(f, m, list[1], list[0], true, now_ms, n == 2 ? limit : 0))
+            return false;
+        refine(f, list + 2, n - 2, k, now_ms);
+        return true;
+    }
     if (n < 2 || !plain_ints(list[0]) || !plain_ints(list[1]))
         return filter(f, m, list[0], list + 1, n - 1, k, now_ms, limit);
     if (!inter_bitmaps(f, m, list[0], list[1]))
@@ -185,6 +195,8 @@ bool setval_inter(struct set_found *f, struct mem *m, const struct val *from, ui
     }
     const struct val **list = sorted(m, from, n);
     bool fine = list != NULL && inter_list(f, m, list, n, k, now_ms, limit);
+    if (limit != 0 && f->n > limit)
+        f->n = limit;
     if (!fine)
         setval_found_free(f, m);
     mem_free(m, list, n * sizeof(*list));
@@ -208,7 +220,7 @@ static bool diff_each(struct set_found *f, struct mem *m, const struct val *firs
             probe(&others[i], k, now_ms, items, &there);
             alive &= ~there;
         }
-        if (!found_room(f, m, got))
+        if (!setval_found_room(f, m, got))
             return false;
         keep(f, items, alive);
     }
@@ -260,6 +272,8 @@ bool setval_diff(struct set_found *f, struct mem *m, const struct val *from, uin
             fine = diff_bitmaps(f, m, left, &from[i]);
             left = &f->v;
         }
+    } else if (n == 2 && setval_joinable(from, from + 1)) {
+        fine = setval_join(f, m, from, from + 1, false, now_ms, 0);
     } else if (n > 2 && first * (n - 2) > others) {
         fine = diff_union(f, m, from, n, k, now_ms);
     } else {
@@ -337,7 +351,7 @@ static bool are_ints(const struct set_found *f) {
 }
 
 static bool keep_ints(struct val *v, const struct set_kind *k, const struct set_found *f) {
-    int64_t *nums = mem_alloc(v->mem, f->n * sizeof(*nums));
+    int64_t *nums = mem_alloc(v->mem, 2 * f->n * sizeof(*nums));
     if (nums == NULL)
         return false;
     for (size_t i = 0; i < f->n; i++) {
@@ -346,7 +360,7 @@ static bool keep_ints(struct val *v, const struct set_kind *k, const struct set_
     }
     size_t n = setval_sort(nums, f->n);
     bool fine = n <= k->intset_max ? setval_intset_of(v, nums, n) : setval_big_of(v, k, nums, n);
-    mem_free(v->mem, nums, f->n * sizeof(*nums));
+    mem_free(v->mem, nums, 2 * f->n * sizeof(*nums));
     return fine;
 }
 
@@ -356,7 +370,7 @@ static bool list_val(struct set_found *f, struct mem *m, const struct set_kind *
     struct lp_item item;
     setval_begin(&at, &f->v, k, now_ms);
     while (setval_next(&at, &item)) {
-        if (!found_room(f, m, 1))
+        if (!setval_found_room(f, m, 1))
             return false;
         f->items[f->n++] = item;
     }

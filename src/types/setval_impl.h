@@ -38,7 +38,17 @@ static inline bool setval_item_num(const struct lp_item *i, int64_t *num) {
 bool setval_has(const struct val *v, const struct set_kind *k, const struct lp_item *i,
                 int64_t now_ms);
 
-/* setval_sort: ascending, without doubles; returns how many are left. O(n log n). */
+/* setval_found_room: for n items more; false: no memory. */
+MUST_CHECK bool setval_found_room(struct set_found *f, struct mem *m, size_t n);
+
+/* setval_joinable: both are tables, the first has not fewer buckets, and not many more. setval_join: finds
+ * what is in both, or only in the larger one. limit: about when to stop; 0: at the end. O(buckets). */
+bool setval_joinable(const struct val *large, const struct val *small);
+MUST_CHECK bool setval_join(struct set_found *f, struct mem *m, const struct val *large,
+                            const struct val *small, bool common, int64_t now_ms, uint64_t limit);
+
+/* setval_sort: n numbers, ascending, without doubles; returns how many are left. There is room for 2 * n.
+ * O(n). */
 size_t setval_sort(int64_t *nums, size_t n);
 /* setval_big_of: v, VAL_NONE, becomes roaring or a table of n sorted integers; false: no memory. */
 MUST_CHECK bool setval_big_of(struct val *v, const struct set_kind *k, const int64_t *sorted,

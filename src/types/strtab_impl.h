@@ -3,15 +3,14 @@
  *     struct strtab  | struct object 40 | buckets or directory 8 | due 8 | bucket count 4 | depth 2 | caps 2 |    64 bytes
  *     segment        128 buckets (the last one grows to that) as shards/bucket.h draws them: nine addresses of items
  *
- * Why         a member of 14 bytes costs 16 bytes and its share of a bucket, 8.4; a table of one item costs 128 bytes beside
+ * Why         a member of 14 bytes costs 16 bytes and its share of the buckets, 10 to 11; a table of one item costs 128 bytes beside
  *             it. As the keyspace's, which shares shards/bucket.h and shards/chain.h, it is a linear hash table: it grows and
  *             shrinks by one bucket, there is never a second table and never a pause. With base = 2^L <= bucket_count
- *             < 2^(L+1), a hash names bucket h mod 2^(L+1) if there is such a bucket, else h mod 2^L. Segments of 8 KiB,
- *             so that a table of ten thousand does not wait with a half empty one, and since they are the
- *             largest that jemalloc keeps in its thread caches without padding.
+ *             < 2^(L+1), a hash names bucket h mod 2^(L+1) if there is such a bucket, else h mod 2^L. A segment is 8 KiB:
+ *             as the last one grows it is copied, and larger blocks take whole pages from the allocator.
  *
  *             Times: once an item has one, its segment has stamps, 8 bytes for each bucket: a lower bound of the earliest
- *             time in it; `due` has the same of each segment, object.due_ms of all. Expiring reads a 16-byte line for each
+ *             time in it; `due` has the same of each segment, object.due_ms of all. Expiring reads 16 bytes for each
  *             thousand items, then only buckets in which something is likely to be dead: N / 1,000 cheap steps, and
  *             8 items looked at for each one that goes. A heap would find them exactly, for 16 bytes more an item and
  *             O(log N) in each change of a time.

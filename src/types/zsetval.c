@@ -167,9 +167,9 @@ uint64_t zsetval_scan(const struct val *v, uint64_t cursor, uint64_t count,
     if (v->form == VAL_TREE) {
         /* Mostly a bucket has several elements; after memory failed a shrinking index, maybe none. */
         for (uint64_t buckets = 0; buckets < count && s.visited < count; buckets++) {
-            cursor = cursor < BTREE_SCAN_END ? btree_index_scan(tree_of(v), cursor, visit_spot, &s)
-                                             : BTREE_SCAN_END;
-            if (cursor == BTREE_SCAN_END)
+            cursor = cursor < BUCKET_SCAN_END ? btree_index_scan(tree_of(v), cursor, visit_spot, &s)
+                                              : BUCKET_SCAN_END;
+            if (cursor == BUCKET_SCAN_END)
                 return 0;
         }
         return cursor;

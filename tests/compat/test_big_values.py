@@ -9,7 +9,7 @@ import pytest
 from harness import SLOW, Error, Server, encode, wait_until
 
 SHARDS = [1, 2, 3]
-HUGE = 20_000 if SLOW else 200_000
+HUGE = 100_000 if SLOW else 200_000
 MEMORY_SLACK_BYTES = 200_000  # what connections keep of buffers for a second or two
 TYPES = ["list", "hash", "set", "ints", "zset"]
 
@@ -219,6 +219,18 @@ def test_debug_object_tells_how_each_is_kept():
         assert words[b"inner_expire_ms"] == b"60000000000000"
 
 
+def in_time(c, make):
+    """Calls make(ms), which has things expire then, on an empty server; again with more time where it took too long."""
+    for delay_ms in 700, 3000, 12_000, 48_000:
+        c.ok("FLUSHALL", "SYNC")
+        c.ok("CONFIG", "RESETSTAT")
+        at = int(time.time() * 1000) + delay_ms
+        make(at)
+        if time.time() * 1000 < at - 100:
+            return
+    raise AssertionError("the machine is too slow for anything")
+
+
 # --- times inside values --------------------------------------------------------------------------------
 
 
@@ -252,22 +264,22 @@ def test_times_of_fields_go_along(server, n):
 @pytest.mark.parametrize("n", [3, 700])
 def test_what_went_along_expires_unseen(server, n):
     """Nobody looks at them: only the sweep can take them out."""
+    names = ["m%d" % i for i in range(n)]
     with server.connect() as c:
-        c.ok("CONFIG", "RESETSTAT")
-        names = ["m%d" % i for i in range(n)]
-        fill(c, "hash", "k", n)
-        at = int(time.time() * 1000) + (8000 if SLOW else 1500)
-        for first in range(0, n, 100):
-            some = names[first:first + 100]
-            c.cmd("HPEXPIREAT", "k", str(at), "FIELDS", str(len(some)), *some)
-        for i in range(8):
-            assert c.cmd("COPY", "k", "copy%d" % i) == 1
-            c.ok("RENAME", "copy%d" % i, "renamed%d" % i)
-            assert c.cmd("MOVE", "renamed%d" % i, str(1 + i % 3)) == 1
-        c.ok("SWAPDB", "1", "4")
-        fill(c, "hash", "stays", 2)
-        assert c.cmd("HPEXPIREAT", "stays", str(at), "FIELDS", "1", "m0") == [1]
-        assert c.cmd("HLEN", "k") == n
+        def make(at):
+            fill(c, "hash", "k", n)
+            for first in range(0, n, 100):
+                some = names[first:first + 100]
+                c.cmd("HPEXPIREAT", "k", str(at), "FIELDS", str(len(some)), *some)
+            for i in range(8):
+                assert c.cmd("COPY", "k", "copy%d" % i) == 1
+                c.ok("RENAME", "copy%d" % i, "renamed%d" % i)
+                assert c.cmd("MOVE", "renamed%d" % i, str(1 + i % 3)) == 1
+            c.ok("SWAPDB", "1", "4")
+            fill(c, "hash", "stays", 2)
+            c.cmd("HPEXPIREAT", "stays", str(at), "FIELDS", "1", "m0")
+
+        in_time(c, make)
         wait_until(lambda: int(c.info("stats")["expired_subkeys"]) == 9 * n + 1, "all fields have expired")
         assert c.cmd("DBSIZE") == 1
         assert c.cmd("HGETALL", "stays") == [b"m1", b"vm1"]
@@ -279,12 +291,15 @@ def test_what_went_along_expires_unseen(server, n):
 
 def test_members_of_sets_expire_unseen(server):
     with server.connect() as c:
-        c.ok("CONFIG", "RESETSTAT")
-        for key, names in (("few", ["a", "b"]), ("many", ["m%d" % i for i in range(600)])):
-            assert c.cmd("SADDEX", key, "1", *names) == len(names)
-            assert c.cmd("COPY", key, key + "-copy") == 1
-            c.ok("RENAME", key + "-copy", key + "-moved")
-        assert c.cmd("SADD", "few", "stays") == 1
+        def make(at):
+            for key, names in (("few", ["a", "b"]), ("many", ["m%d" % i for i in range(600)])):
+                seconds = max(1, int(at / 1000 - time.time()))
+                assert c.cmd("SADDEX", key, str(seconds), *names) == len(names)
+                assert c.cmd("COPY", key, key + "-copy") == 1
+                c.ok("RENAME", key + "-copy", key + "-moved")
+            c.cmd("SADD", "few", "stays")
+
+        in_time(c, make)
         wait_until(lambda: int(c.info("stats")["expired_subkeys"]) == 2 * 602, "all members have expired")
         assert c.cmd("DBSIZE") == 1
         assert c.cmd("SMEMBERS", "few") == [b"stays"]
@@ -325,24 +340,20 @@ def test_huge_values_go_and_their_memory_returns(server, kind):
         c.ok("CONFIG", "RESETSTAT")
         empty = used(c)
         fill(c, kind, "original", HUGE)
-        one = used(c) - empty
-        assert SLOW or one > HUGE // 2
-        freed = 0
+        one = used(c)
+        assert SLOW or one - empty > HUGE // 2
         for way, (calls, left) in WAYS.items():
-            before = used(c)
             assert c.cmd("COPY", "original", "k") == 1
-            assert SLOW or used(c) - before > one // 2, way
             for reply in c.pipeline(calls):
                 assert not isinstance(reply.value, Error), (way, reply)
             if way == "EXPIRE":
                 wait_until(lambda: c.cmd("DBSIZE") == 1, "it expires")
             assert c.cmd("DBSIZE") == 1 + left, way
-            freed += kind in PUT_OFF
-            wait_until(lambda: int(c.info("memory")["lazyfreed_objects"]) == freed, "%s: it is freed" % way)
-            assert int(c.info("memory")["lazyfree_pending_objects"]) == 0
             c.cmd("DEL", "k", "other", "third")
-            wait_used(c, before, way)
-        c.ok("FLUSHALL", "SYNC")
+        wait_until(lambda: int(c.info("memory")["lazyfree_pending_objects"]) == 0, "all is freed")
+        assert int(c.info("memory")["lazyfreed_objects"]) == (len(WAYS) if kind in PUT_OFF else 0)
+        wait_used(c, one, "all ways to go")
+        c.ok("FLUSHALL")
         wait_used(c, empty, "FLUSHALL")
 
 
@@ -362,17 +373,20 @@ def test_what_is_put_off_is_told(server):
 def test_a_huge_value_expires_field_by_field(server, kind):
     """All at one moment: the sweep takes them out in slices, and the key goes with the last."""
     n = HUGE // 4
+    names = ["m%d" % i for i in range(n)]
     with server.connect() as c:
-        c.ok("CONFIG", "RESETSTAT")
         empty = used(c)
-        names = ["m%d" % i for i in range(n)]
-        if kind == "hash":
-            fill(c, "hash", "k", n)
-            at = str(int(time.time() * 1000) + (20000 if SLOW else 2000))
-            c.pipeline([["HPEXPIREAT", "k", at, "FIELDS", "500"] + names[i:i + 500] for i in range(0, n, 500)])
-        else:
-            c.pipeline([["SADDEX", "k", "15" if SLOW else "2"] + names[i:i + 500] for i in range(0, n, 500)])
-        assert c.cmd("DBSIZE") == 1
+
+        def make(at):
+            if kind == "hash":
+                fill(c, "hash", "k", n)
+            for i in range(0, n, 500):
+                if kind == "hash":
+                    c.cmd("HPEXPIREAT", "k", str(at), "FIELDS", "500", *names[i:i + 500])
+                else:
+                    c.cmd("SADDEX", "k", str(max(1, int(at / 1000 - time.time()))), *names[i:i + 500])
+
+        in_time(c, make)
         wait_until(lambda: c.cmd("DBSIZE") == 0, "the key goes")
         assert int(c.info("stats")["expired_subkeys"]) == n
         wait_used(c, empty, "expiry")

@@ -80,7 +80,7 @@ OURS = {
     "server": {"server_name", "anax_version", "listener0", "shards"},
     "clients": {"watching_clients", "total_watched_keys"},
     "memory": {"used_memory_peak_time"},
-    "stats": {"client_query_buffer_limit_disconnections", "client_output_buffer_limit_disconnections",
+    "stats": {"expired_subkeys", "client_query_buffer_limit_disconnections", "client_output_buffer_limit_disconnections",
               "eventloop_cycles", "eventloop_duration_sum", "eventloop_duration_cmd_sum",
               "instantaneous_eventloop_cycles_per_sec", "instantaneous_eventloop_duration_usec",
               "acl_access_denied_auth", "protocol_errors", "monitor_lines_lost",

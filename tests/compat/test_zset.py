@@ -43,7 +43,8 @@ def same_scores(ours, theirs):
         return len(ours) == len(theirs) and all(map(same_scores, ours, theirs))
     if {ours, theirs} == {b"0", b"-0"}:
         return True
-    if ours == theirs or not isinstance(theirs, bytes) or isinstance(theirs, Error) or len(theirs) <= DIGITS_EXACT:
+    if ours == theirs or not isinstance(theirs, bytes) or isinstance(theirs, Error) or \
+            max(len(ours), len(theirs)) <= DIGITS_EXACT:
         return ours == theirs
     try:
         return float(ours) == float(theirs)

@@ -74,8 +74,9 @@ def set_members(d):
     return [d.member() for _ in range(r.choice([1, 5, 30]))]
 
 
-ROWS = [row for row in ZSET_ROWS if row.name in ("ZADD", "ZREM", "DEL", "SET", "ZREMRANGEBYRANK")
-        and row.mutate != "none" or row.name in ("DEL", "SET")] + [
+ROWS = [row for row in ZSET_ROWS if row.name in ("ZREM", "DEL", "SET", "ZREMRANGEBYRANK")] + [
+    # without INCR, which would reply sums of weighed scores
+    grammar.Row("ZADD", lambda d: [d.key()] + d.some(0.2, d.word(b"NX", b"XX")) + d.pairs(), "exact", 20, "none"),
     grammar.Row("SADD", lambda d: [d.rng.choice(SETS)] + set_members(d), "exact", 6, "none"),
     grammar.Row("SREM", lambda d: [d.rng.choice(SETS)] + set_members(d), "exact", 1, "none"),
     grammar.Row("DEL", lambda d: [d.rng.choice(SETS + [b"dst"])], "exact", 1, "none"),

@@ -1,6 +1,6 @@
 """broken.py: can the suite fail? Builds servers that are wrong on purpose and shows that each is caught.
 
-    python3 tests/consistency/broken.py [--rounds N] [--build DIR] [--io epoll] [--shards 2,3,8]
+    python3 tests/consistency/broken.py [--rounds N] [--build DIR] [--io epoll] [--shards 2,3,8] [--workloads mix,...]
 
 grant     -DANAX_TX_BREAK_GRANT: a transaction runs before all shards have granted its locks
 release   -DANAX_TX_BREAK_RELEASE: it lets go of them one hop early
@@ -48,7 +48,7 @@ def one_round(shards, io, task, seed, counts):
 def hunt(name, binary, args, rounds):
     """The round in which something was found, or None."""
     harness.ANAX, harness.ANAX_IS_REDIS = binary, False
-    kinds = [(s, io, task) for s in map(int, args.shards.split(",")) for io in args.io.split(",") for task in run.WORKLOADS]
+    kinds = [(s, io, task) for s in map(int, args.shards.split(",")) for io in args.io.split(",") for task in args.workloads.split(",")]
     counts = collections.Counter()
     for n in range(1, rounds + 1):
         shards, io, task = kinds[(n - 1) % len(kinds)]
@@ -69,6 +69,7 @@ def main(argv):
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--shards", default="2,3,8")
     parser.add_argument("--io", default="uring,epoll")
+    parser.add_argument("--workloads", default=",".join(run.WORKLOADS))
     args = parser.parse_args(argv)
     took = {name: hunt(name, build(name, args.build, args.jobs), args, args.rounds) for name in ("grant", "release")}
     least = max([args.least] + [n for n in took.values() if n])

@@ -1,6 +1,6 @@
 """coll_workload.py: clients of lists, sets and sorted sets. See workload.py."""
 
-from harness import Error
+from harness import NULL_ARRAY, Error
 from history import WRONG_TYPE
 from workload import UNKNOWN, Command, Flight, Mix, Transaction, Unexpected, copy, counted, get, put, rename, renamenx, wire
 
@@ -21,7 +21,7 @@ class Op(Command):
                 return WRONG_TYPE
             raise Unexpected("%s: %r" % (self.args, reply))
         try:
-            return self.read(reply)
+            return self.read(None if reply is NULL_ARRAY else reply)
         except (ValueError, TypeError, AttributeError) as e:
             raise Unexpected("%s: %r" % (self.args, reply)) from e
 

@@ -3,10 +3,11 @@
  * Usage       history_sim [--seeds N] [--first SEED] [--out DIR] [--verbose]; DIR gets seed-N.jsonl of each seed, whose
  *             format is told in tests/consistency/README.md; then tests/consistency/check_files.py DIR.
  *
- * Beside what sim_world.h says, a seed chooses the clients, how much each sends before it reads, resets, and one of two
- * kinds: lists and registers (APPEND, GET, SET, MGET, MSET, MULTI, WATCH), which a graph decides, in long histories;
- * or everything that moves, copies and counts keys, in short ones, which a search decides. Time is the number of
- * the step: a command starts in the step that sends it and ends in the one that has read its reply.
+ * Beside what sim_world.h says, a seed chooses the clients, how much each sends before it reads, resets, and one of three
+ * kinds: strings that grow and registers (APPEND, GET, SET, MGET, MSET, MULTI, WATCH), which a graph decides, in long
+ * histories; or everything that moves, copies and counts keys, or that and what lists, sets and sorted sets have, in
+ * short ones, which a search decides. Time is the number of the step: a command starts in the step that sends it and
+ * ends in the one that has read its reply.
  */
 #include "history_impl.h"
 #include <stdlib.h>
@@ -20,6 +21,7 @@ enum {
     RECORDS_SEARCH = 70,
     LISTS = 3,
     REGISTERS = 4,
+    OF_A_TYPE = 2, /* keys of each type of collection */
     DBS = 2,
     REPLY_MAX = 256 * 1024,
     STEPS_MAX = 1000000,
@@ -40,7 +42,7 @@ static struct sim_world w;
 static struct client clients[CLIENTS_MAX];
 static struct record records[RECORDS_MAX];
 static unsigned client_count, next_client, record_count, record_limit;
-static bool search, resets;
+static bool search, collections, resets;
 static uint64_t now;
 static long next_value;
 static const char *out_dir;
@@ -68,7 +70,7 @@ static void choose_register(char *to) {
 }
 
 static void choose_simple(struct op *op, bool write, bool list) {
-    op->kind = list ? (write ? OP_APPEND : OP_LIST) : (write ? OP_SET : OP_GET);
+    op->kind = list ? (write ? OP_APPEND : OP_CSV) : (write ? OP_SET : OP_GET);
     op->v = ++next_value;
     if (list)
         (void)snprintf(op->key, sizeof op->key, "l%u", below(LISTS));
@@ -76,8 +78,63 @@ static void choose_simple(struct op *op, bool write, bool list) {
         choose_register(op->key);
 }
 
+static void choose_key(char *to, char letter) {
+    if (below(16) == 0)
+        (void)snprintf(to, HISTORY_NAME_MAX, "x"); /* of this type now, of that one then */
+    else
+        (void)snprintf(to, HISTORY_NAME_MAX, "%c%u", letter, below(OF_A_TYPE));
+}
+
+static char letter_of(enum kind kind) {
+    return kind < OP_SADD ? 'q' : kind < OP_ZADD ? 's' : 'z';
+}
+
+/* choose_collection: sorted sets are combined with sets as well, and a SORT makes lists. */
+static void choose_collection(struct op *op) {
+    static const enum kind often[] = {OP_RPUSH, OP_RPUSH, OP_LMOVE,       OP_RPOPLPUSH,
+                                      OP_SADD,  OP_SMOVE, OP_SUNIONSTORE, OP_ZADD};
+    op->kind = below(3) == 0 ? often[below(COUNT_OF(often))]
+                             : (enum kind)(OP_RPUSH + below(OP_KINDS - OP_RPUSH));
+    char letter = letter_of(op->kind);
+    bool makes_list = op->kind == OP_SORT_STORE;
+    bool sources = op->kind >= OP_ZUNION && op->kind <= OP_ZDIFFSTORE;
+    op->v = letter == 'q' ? ++next_value : below(REGISTERS);
+    op->score = 1 + below(50);
+    choose_key(op->key, letter);
+    choose_key(op->to, makes_list ? 'q' : sources && below(4) == 0 ? 's' : letter);
+    choose_key(op->store, letter);
+}
+
+/* choose_whole: a value of any type goes somewhere else. */
+static void choose_whole(struct op *op) {
+    static const enum kind kinds[] = {OP_DEL,    OP_EXISTS,       OP_RENAME, OP_RENAME, OP_RENAMENX,
+                                      OP_COPY,   OP_COPY_REPLACE, OP_COPY,   OP_RENAME, OP_SWAPDB,
+                                      OP_MSETNX, OP_DBSIZE,       OP_FLUSHDB};
+    char letter = "qsz"[below(3)];
+    op->kind = kinds[below(COUNT_OF(kinds) - (below(3) != 0))];
+    op->v = ++next_value;
+    do {
+        choose_key(op->key, letter);
+        choose_key(op->to, op->kind == OP_MSETNX ? 'x' : letter);
+    } while (strcmp(op->key, op->to) == 0);
+}
+
+/* choose_look: what is read under WATCH. */
+static void choose_look(struct op *op) {
+    static const enum kind kinds[] = {OP_LRANGE, OP_SMEMBERS, OP_ZRANGE};
+    op->kind = kinds[below(COUNT_OF(kinds))];
+    choose_key(op->key, letter_of(op->kind));
+}
+
 static void choose_op(struct op *op, unsigned db) {
     *op = (struct op){0};
+    if (collections && below(8) != 0) {
+        if (below(8) == 0)
+            choose_whole(op);
+        else
+            choose_collection(op);
+        return;
+    }
     if (!search || below(3) == 0) {
         choose_simple(op, below(2) == 0, !search && below(2) == 0);
         return;
@@ -130,7 +187,10 @@ static void choose(struct record *r) {
     if (r->form == FORM_WATCH) {
         r->watched = 1 + below(2);
         for (; r->count < r->watched; r->count++)
-            choose_simple(&r->ops[r->count], false, !search && below(2) == 0);
+            if (collections)
+                choose_look(&r->ops[r->count]);
+            else
+                choose_simple(&r->ops[r->count], false, !search && below(2) == 0);
     }
     unsigned more = r->form == FORM_EACH ? 1 : 1 + below(3);
     for (; more > 0; more--)
@@ -300,7 +360,12 @@ static void read_all(void) {
         for (unsigned i = 0; i < REGISTERS; i++)
             read_one(c, OP_GET, 'k', i);
         for (unsigned i = 0; i < LISTS && !search; i++)
-            read_one(c, OP_LIST, 'l', i);
+            read_one(c, OP_CSV, 'l', i);
+        for (unsigned i = 0; i < OF_A_TYPE && collections; i++) {
+            read_one(c, OP_LRANGE, 'q', i);
+            read_one(c, OP_SMEMBERS, 's', i);
+            read_one(c, OP_ZRANGE, 'z', i);
+        }
     }
 }
 
@@ -321,7 +386,8 @@ static void write_file(void) {
 
 static void begin_seed(uint64_t seed) {
     sim_world_begin(&w, seed);
-    search = below(2) == 0;
+    search = below(3) != 0;
+    collections = search && below(2) == 0;
     resets = below(3) == 0;
     client_count = 2 + below(CLIENTS_MAX - 1);
     next_client = record_count = 0;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REQUEST_MAX = 4096, LIST_TEXT_MAX = 16384 };
+enum { REQUEST_MAX = 4096, WORD_MAX = 64, TEXT_MAX = 16384 };
 
 static const struct sim_world *world; /* whose seed a failure names */
 static char request[REQUEST_MAX];
@@ -30,65 +30,21 @@ static void add_words(unsigned n, const char *const *words) {
     add_words(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *),                         \
               (const char *const[]){__VA_ARGS__})
 
+static unsigned word_count(const char *words) {
+    unsigned n = 1;
+    for (; *words != '\0'; words++)
+        n += *words == ' ';
+    return n;
+}
+
 static void send_op(const struct op *op) {
-    char v[24];
-    (void)snprintf(v, sizeof v, op->kind == OP_APPEND ? "%ld," : "%ld", op->v);
-    switch (op->kind) {
-    case OP_APPEND:
-        SEND("APPEND", op->key, v);
-        return;
-    case OP_LIST:
-    case OP_GET:
-        SEND("GET", op->key);
-        return;
-    case OP_SET:
-        SEND("SET", op->key, v);
-        return;
-    case OP_DEL:
-        SEND(op->v % 2 ? "DEL" : "UNLINK", op->key, op->to);
-        return;
-    case OP_EXISTS:
-        SEND(op->v % 2 ? "EXISTS" : "TOUCH", op->key, op->to);
-        return;
-    case OP_RENAME:
-        SEND("RENAME", op->key, op->to);
-        return;
-    case OP_RENAMENX:
-        SEND("RENAMENX", op->key, op->to);
-        return;
-    case OP_COPY:
-        SEND("COPY", op->key, op->to);
-        return;
-    case OP_COPY_REPLACE:
-        SEND("COPY", op->key, op->to, "REPLACE");
-        return;
-    case OP_INCRBY:
-        SEND("INCRBY", op->key, v);
-        return;
-    case OP_GETSET:
-        SEND("SET", op->key, v, "GET");
-        return;
-    case OP_GETDEL:
-        SEND("GETDEL", op->key);
-        return;
-    case OP_MOVE:
-        SEND("MOVE", op->key, op->to);
-        return;
-    case OP_MSETNX:
-        SEND("MSETNX", op->key, v, op->to, v);
-        return;
-    case OP_SWAPDB:
-        SEND("SWAPDB", "0", "1");
-        return;
-    case OP_FLUSHDB:
-        SEND("FLUSHDB");
-        return;
-    case OP_FLUSHALL:
-        SEND("FLUSHALL");
-        return;
-    case OP_DBSIZE:
-        SEND("DBSIZE");
-        return;
+    char argument[WORD_MAX];
+    const char *word = history_shape(op->kind)->wire;
+    add("*%u\r\n", word_count(word));
+    for (size_t len; *word != '\0'; word += len + (word[len] == ' ')) {
+        len = strcspn(word, " ");
+        size_t n = history_argument(op, word, len, argument, sizeof argument);
+        add("$%zu\r\n%.*s\r\n", n, (int)n, argument);
     }
 }
 
@@ -205,66 +161,162 @@ static void result(struct op *op, const char *text, size_t len) {
     op->result[len] = '\0';
 }
 
-static void result_int(struct op *op, long v) {
-    char text[24];
-    result(op, text, (size_t)snprintf(text, sizeof text, "%ld", v));
+/* --- replies as JSON --- */
+
+struct text {
+    char bytes[TEXT_MAX];
+    size_t len;
+};
+
+static void PRINTF_LIKE(2, 3) put(struct text *t, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    t->len += (size_t)vsnprintf(t->bytes + t->len, sizeof t->bytes - t->len, fmt, args);
+    va_end(args);
+    if (t->len >= sizeof t->bytes)
+        sim_world_fail(world, "a reply is too long");
 }
 
-/* take_string: a bulk string as JSON: null, a number, or, of a list "1,2,", [1,2]. */
-static void take_string(const struct record *r, struct op *op, struct cursor one) {
-    char text[LIST_TEXT_MAX];
-    const char *bytes = memchr(one.at, '\n', one.len);
-    bool list = op->kind == OP_LIST;
-    if (*one.at != '$')
+/* bytes_of: of a bulk string that is there, which is made of these characters only. */
+static struct span bytes_of(const struct record *r, struct cursor one, const char *of) {
+    const char *head = memchr(one.at, '\n', one.len);
+    struct span s = {head + 1, one.len - (size_t)(head + 1 - one.at) - 2};
+    if (*one.at != '$' || one.at[1] == '-' || strspn(s.ptr, of) != s.len)
         strange(r, one);
-    if (one.at[1] == '-') {
-        result(op, list ? "[]" : "null", list ? 2 : 4);
-        return;
-    }
-    size_t len = one.len - (size_t)(bytes + 1 - one.at) - 2;
-    if (strspn(bytes + 1, list ? "0123456789," : "-0123456789") != len)
-        strange(r, one);
-    if (!list) {
-        result(op, bytes + 1, len);
-        return;
-    }
-    if (bytes[len] != ',')
-        strange(r, one);
-    result(op, text, (size_t)snprintf(text, sizeof text, "[%.*s]", (int)(len - 1), bytes + 1));
+    return s;
 }
 
-static void take_op(const struct record *r, struct op *op, struct cursor *c) {
-    struct cursor one = take(c);
-    switch (op->kind) {
-    case OP_SET:
-    case OP_SWAPDB:
-    case OP_FLUSHDB:
-    case OP_FLUSHALL:
+/* put_element: what SORT has put where it found nothing is empty. */
+static void put_element(const struct record *r, struct text *t, struct cursor one) {
+    if (is(one, "$-1\r\n")) {
+        put(t, "null");
+        return;
+    }
+    struct span s = bytes_of(r, one, "-0123456789");
+    if (s.len == 0)
+        put(t, "\"\"");
+    else
+        put(t, "%.*s", (int)s.len, s.ptr);
+}
+
+static void put_csv(const struct record *r, struct text *t, struct cursor one) {
+    if (is(one, "$-1\r\n")) {
+        put(t, "[]");
+        return;
+    }
+    struct span s = bytes_of(r, one, "0123456789,");
+    if (s.len == 0 || s.ptr[s.len - 1] != ',')
+        strange(r, one);
+    put(t, "[%.*s]", (int)s.len - 1, s.ptr);
+}
+
+/* take_head: of an array, which is then its elements; -1: there is none. */
+static long take_head(const struct record *r, struct cursor *all) {
+    size_t head = (size_t)((const char *)memchr(all->at, '\n', all->len) + 1 - all->at);
+    if (*all->at != '*')
+        strange(r, *all);
+    long n = strtol(all->at + 1, NULL, 10);
+    all->at += head;
+    all->len -= head;
+    return n;
+}
+
+/* put_row: each of `stride` elements; 1: one by one, 2: in pairs. */
+static void put_row(const struct record *r, struct text *t, struct cursor all, long stride) {
+    struct cursor whole = all;
+    long n = take_head(r, &all);
+    if (n < 0) {
+        put(t, "null");
+        return;
+    }
+    if (n % stride != 0)
+        strange(r, whole);
+    put(t, "[");
+    for (long i = 0; i < n; i++) {
+        put(t, i == 0 ? "" : ", ");
+        put(t, stride == 2 && i % 2 == 0 ? "[" : "");
+        put_element(r, t, take(&all));
+        put(t, stride == 2 && i % 2 == 1 ? "]" : "");
+    }
+    put(t, "]");
+}
+
+/* put_pop: the key that gave some, and what. */
+static void put_pop(const struct record *r, struct text *t, struct cursor all, bool scored) {
+    long n = take_head(r, &all);
+    if (n < 0) {
+        put(t, "null");
+        return;
+    }
+    struct span key = bytes_of(r, take(&all), "qszx0123456789");
+    put(t, "[\"%s%.*s\", ", r->db == 0 ? "" : "1:", (int)key.len, key.ptr);
+    if (!scored) {
+        put_row(r, t, all, 1);
+    } else {
+        n = take_head(r, &all);
+        for (long i = 0; i < n; i++) {
+            put(t, i == 0 ? "[" : ", ");
+            put_row(r, t, take(&all), 1);
+        }
+        put(t, "]");
+    }
+    put(t, "]");
+}
+
+static void put_number(const struct record *r, struct text *t, struct cursor one) {
+    if (*one.at != ':')
+        strange(r, one);
+    put(t, "%ld", strtol(one.at + 1, NULL, 10));
+}
+
+static void put_said(const struct record *r, struct text *t, enum said said, struct cursor one) {
+    bool nothing = is(one, "$-1\r\n");
+    switch (said) {
+    case SAID_OK:
         if (!is(one, "+OK\r\n"))
             strange(r, one);
         return;
-    case OP_LIST:
-    case OP_GET:
-    case OP_GETSET:
-    case OP_GETDEL:
-        take_string(r, op, one);
-        return;
-    case OP_RENAME:
-    case OP_RENAMENX:
-        if (is(one, "+OK\r\n"))
-            result_int(op, 1);
-        else if (is(one, "-ERR no such key\r\n"))
-            result_int(op, -1);
-        else if (*one.at == ':')
-            result_int(op, strtol(one.at + 1, NULL, 10));
+    case SAID_DONE:
+        if (is(one, "+OK\r\n") || is(one, "-ERR no such key\r\n"))
+            put(t, *one.at == '+' ? "1" : "-1");
         else
-            strange(r, one);
+            put_number(r, t, one);
         return;
-    default:
-        if (*one.at != ':')
-            strange(r, one);
-        result_int(op, strtol(one.at + 1, NULL, 10));
+    case SAID_LENGTH:
+    case SAID_INT:
+        put_number(r, t, one);
+        return;
+    case SAID_TEXT:
+        put_element(r, t, one);
+        return;
+    case SAID_CSV:
+        put_csv(r, t, one);
+        return;
+    case SAID_ONE:
+        put(t, nothing ? "" : "[");
+        put_element(r, t, one);
+        put(t, nothing ? "" : "]");
+        return;
+    case SAID_ROW:
+    case SAID_PAIRS:
+        put_row(r, t, one, said == SAID_PAIRS ? 2 : 1);
+        return;
+    case SAID_POP:
+    case SAID_ZPOP:
+        put_pop(r, t, one, said == SAID_ZPOP);
     }
+}
+
+static void take_op(const struct record *r, struct op *op, struct cursor *c) {
+    static const char wrong_type[] = "-WRONGTYPE ";
+    size_t len = sizeof wrong_type - 1;
+    struct cursor one = take(c);
+    struct text t = {.len = 0};
+    if (op->kind >= OP_RPUSH && one.len > len && memcmp(one.at, wrong_type, len) == 0)
+        put(&t, "\"WRONGTYPE\"");
+    else
+        put_said(r, &t, history_shape(op->kind)->said, one);
+    result(op, t.bytes, t.len);
 }
 
 /* replies_due: how many replies make up the stage that was sent. */
@@ -307,12 +359,9 @@ static void take_queued(const struct record *r, unsigned from, struct cursor *c)
 }
 
 static void take_many(struct record *r, struct cursor *c) {
-    struct cursor all = take(c);
-    size_t head = (size_t)((const char *)memchr(all.at, '\n', all.len) + 1 - all.at);
-    if (*all.at != '*' || strtol(all.at + 1, NULL, 10) != (long)r->count)
-        strange(r, all);
-    all.at += head;
-    all.len -= head;
+    struct cursor all = take(c), whole = all;
+    if (take_head(r, &all) != (long)r->count)
+        strange(r, whole);
     for (unsigned i = 0; i < r->count; i++)
         take_op(r, &r->ops[i], &all);
 }

@@ -5,14 +5,22 @@
  *
  * Beside what sim_world.h says, a seed chooses the number of clients and the commands. Every client has keys of its own,
  * so the replies it must see follow from what it sent, whatever the others do; a client that is alone may also
- * use the commands that look at all keys. Replies are compared byte by byte, and everything must be answered.
+ * use the commands that look at all keys. Replies are compared byte by byte, and everything must be answered. Where memory is
+ * short, a command says so and has changed nothing, or has done all that it does.
  */
-#include "sim_world.h"
+#include "server_impl.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CLIENTS_MAX = 6, KEYS = 12, VALUE_MAX = 100 * 1024, STEPS = 400, QUIET_TURNS_MAX = 200000 };
+enum {
+    CLIENTS_MAX = 6,
+    KEYS = 12,
+    VALUE_MAX = SERVER_VALUE_MAX,
+    REQUEST_ENOUGH = VALUE_MAX / 2,
+    STEPS = 400,
+    QUIET_TURNS_MAX = 200000
+};
 
 struct value_model {
     bool there;
@@ -22,10 +30,9 @@ struct value_model {
 
 struct client {
     struct sim_client *end;
-    unsigned id, generation;
-    char *expected;
-    size_t expected_len, expected_cap, matched;
+    struct wire wire;
     struct value_model keys[KEYS];
+    struct coll_model collections;
     bool lost; /* a reset: what was in flight may or may not have happened */
 };
 
@@ -36,7 +43,7 @@ static bool
     no_memory; /* allocations fail now and then: replies may be errors, connections may end */
 static struct client client[CLIENTS_MAX];
 static struct sim_client *watcher; /* runs MONITOR, or NULL */
-static uint64_t watched_bytes, bytes_compared;
+static uint64_t watched_bytes, bytes_compared, refused_count;
 
 static _Noreturn void fail(const char *what) {
     sim_world_fail(&w, what);
@@ -46,76 +53,28 @@ static uint64_t below(uint64_t n) {
     return sim_world_below(&w, n);
 }
 
-/* --- the model's side --- */
-
-static void expect(struct client *c, const char *bytes, size_t len) {
-    if (c->expected_len + len > c->expected_cap) {
-        c->expected_cap = 2 * (c->expected_len + len);
-        c->expected = realloc(c->expected, c->expected_cap);
-        if (c->expected == NULL)
-            abort();
-    }
-    memcpy(c->expected + c->expected_len, bytes, len);
-    c->expected_len += len;
-}
-
-static void expect_text(struct client *c, const char *text) {
-    expect(c, text, strlen(text));
-}
-
-static void expect_int(struct client *c, long v) {
-    char text[32];
-    (void)snprintf(text, sizeof text, ":%ld\r\n", v);
-    expect_text(c, text);
-}
-
-static void expect_head(struct client *c, unsigned n) {
-    char text[32];
-    (void)snprintf(text, sizeof text, "*%u\r\n", n);
-    expect_text(c, text);
-}
-
-static void expect_bulk(struct client *c, const struct value_model *v) {
-    char head[32];
-    if (!v->there) {
-        expect_text(c, "$-1\r\n");
-        return;
-    }
-    (void)snprintf(head, sizeof head, "$%zu\r\n", v->len);
-    expect_text(c, head);
-    expect(c, v->bytes, v->len);
-    expect_text(c, "\r\n");
-}
-
 /* --- sending --- */
 
-static char request[2 * VALUE_MAX];
-static size_t request_len;
-
-static void begin(unsigned argc) {
-    request_len += (size_t)snprintf(request + request_len, 32, "*%u\r\n", argc);
-}
-
-static void arg(const char *bytes, size_t len) {
-    request_len += (size_t)snprintf(request + request_len, 32, "$%zu\r\n", len);
-    memcpy(request + request_len, bytes, len);
-    memcpy(request + request_len + len, "\r\n", 2);
-    request_len += len + 2;
-}
-
-static void word(const char *text) {
-    arg(text, strlen(text));
-}
-
 static void key_arg(const struct client *c, unsigned k) {
-    char key[64];
-    arg(key, (size_t)snprintf(key, sizeof key, "c%u.%u:%u", c->id, c->generation, k));
+    server_key(&c->wire, 'k', k);
+}
+
+static void expect_value(struct client *c, const struct value_model *v) {
+    server_expect_bulk(&c->wire, (struct span){v->there ? v->bytes : NULL, v->len});
 }
 
 static void flush_request(struct client *c) {
     /* A client that was reset learns it when it reads. */
-    (void)sim_client_write(c->end, request, request_len);
-    request_len = 0;
+    struct span request = server_request();
+    { static FILE *f; if (f == NULL) f = fopen("/tmp/h/cons-sent.bin", "w"); (void)fprintf(f, "@%u %zu\n", c->wire.id, request.len); (void)fwrite(request.ptr, 1, request.len, f); (void)fflush(f); }
+    (void)sim_client_write(c->end, request.ptr, request.len);
+    server_request_taken();
+}
+
+/* forget: it has no key any more. */
+static void forget(struct client *c) {
+    memset(c->keys, 0, sizeof c->keys);
+    memset(&c->collections, 0, sizeof c->collections);
 }
 
 static size_t random_value(char *to) {
@@ -138,17 +97,17 @@ static void send_set(struct client *c, unsigned k) {
     size_t len = random_value(bytes);
     unsigned kind = (unsigned)below(4); /* plain, NX, XX, GET */
     static const char *const words[] = {NULL, "NX", "XX", "GET"};
-    begin(kind == 0 ? 3 : 4);
-    word("SET");
+    server_begin(kind == 0 ? 3 : 4);
+    server_word("SET");
     key_arg(c, k);
-    arg(bytes, len);
+    server_arg(bytes, len);
     if (kind != 0)
-        word(words[kind]);
+        server_word(words[kind]);
     bool stores = kind == 0 || kind == 3 || (kind == 1) != v->there;
     if (kind == 3)
-        expect_bulk(c, v);
+        expect_value(c, v);
     else
-        expect_text(c, stores ? "+OK\r\n" : "$-1\r\n");
+        server_expect_text(&c->wire, stores ? "+OK\r\n" : "$-1\r\n");
     if (stores) {
         v->there = true;
         v->len = len;
@@ -164,25 +123,25 @@ static void send_append(struct client *c, unsigned k) {
     if (old + len > VALUE_MAX)
         return;
     memset(bytes, 'x', len);
-    begin(3);
-    word("APPEND");
+    server_begin(3);
+    server_word("APPEND");
     key_arg(c, k);
-    arg(bytes, len);
+    server_arg(bytes, len);
     memcpy(v->bytes + old, bytes, len);
     v->len = old + len;
     v->there = true;
-    expect_int(c, (long)v->len);
+    server_expect_int(&c->wire, (long)v->len);
 }
 
 static void send_delete(struct client *c, unsigned k) {
     bool get = below(2) == 0;
-    begin(2);
-    word(get ? "GETDEL" : "DEL");
+    server_begin(2);
+    server_word(get ? "GETDEL" : "DEL");
     key_arg(c, k);
     if (get)
-        expect_bulk(c, &c->keys[k]);
+        expect_value(c, &c->keys[k]);
     else
-        expect_int(c, c->keys[k].there);
+        server_expect_int(&c->wire, c->keys[k].there);
     c->keys[k].there = false;
     c->keys[k].len = 0;
 }
@@ -191,17 +150,17 @@ static void send_look(struct client *c, unsigned k) {
     static const char *const names[] = {"GET", "STRLEN", "EXISTS", "GET", "TTL"};
     unsigned kind = (unsigned)below(COUNT_OF(names));
     const struct value_model *v = &c->keys[k];
-    begin(2);
-    word(names[kind]);
+    server_begin(2);
+    server_word(names[kind]);
     key_arg(c, k);
     if (kind == 1)
-        expect_int(c, v->there ? (long)v->len : 0);
+        server_expect_int(&c->wire, v->there ? (long)v->len : 0);
     else if (kind == 2)
-        expect_int(c, v->there);
+        server_expect_int(&c->wire, v->there);
     else if (kind == 4)
-        expect_int(c, v->there ? -1 : -2);
+        server_expect_int(&c->wire, v->there ? -1 : -2);
     else
-        expect_bulk(c, v);
+        expect_value(c, v);
 }
 
 static void send_range(struct client *c, unsigned k) {
@@ -210,39 +169,40 @@ static void send_range(struct client *c, unsigned k) {
     char bytes[200], number[32];
     size_t len = 1 + below(sizeof bytes - 1), old = v->there ? v->len : 0;
     memset(bytes, 'r', len);
-    begin(4);
-    word("SETRANGE");
+    server_begin(4);
+    server_word("SETRANGE");
     key_arg(c, k);
     (void)snprintf(number, sizeof number, "%zu", at);
-    word(number);
-    arg(bytes, len);
+    server_word(number);
+    server_arg(bytes, len);
     if (at > old)
         memset(v->bytes + old, 0, at - old);
     memcpy(v->bytes + at, bytes, len);
     v->there = true;
     v->len = at + len > old ? at + len : old;
-    expect_int(c, (long)v->len);
+    server_expect_int(&c->wire, (long)v->len);
 }
 
 static void send_local(struct client *c) {
-    begin(2);
-    word("ECHO");
-    word("hello");
-    expect_text(c, "$5\r\nhello\r\n");
+    server_begin(2);
+    server_word("ECHO");
+    server_word("hello");
+    server_expect_text(&c->wire, "$5\r\nhello\r\n");
     if (below(4) == 0) {
-        request_len += (size_t)snprintf(request + request_len, 32, "PING\r\n");
-        expect_text(c, "+PONG\r\n");
+        server_inline("PING\r\n");
+        server_expect_text(&c->wire, "+PONG\r\n");
     }
     if (below(8) == 0) {
-        begin(1);
-        word("NOSUCH");
-        expect_text(c, "-ERR unknown command 'NOSUCH', with args beginning with: \r\n");
+        server_begin(1);
+        server_word("NOSUCH");
+        server_expect_text(&c->wire,
+                           "-ERR unknown command 'NOSUCH', with args beginning with: \r\n");
     }
     if (below(8) == 0) {
-        begin(2);
-        word("SELECT");
-        word("0");
-        expect_text(c, "+OK\r\n");
+        server_begin(2);
+        server_word("SELECT");
+        server_word("0");
+        server_expect_text(&c->wire, "+OK\r\n");
     }
 }
 
@@ -250,107 +210,112 @@ static void send_local(struct client *c) {
 static void send_quiet(struct client *c) {
     static const char *const modes[] = {"WRITE", "ALL"};
     char ms[8];
-    begin(3);
-    word("CLIENT");
+    server_begin(3);
+    server_word("CLIENT");
     if (below(2) == 0) {
-        word("REPLY");
-        word("SKIP");
-        begin(2);
-        word("ECHO");
-        word("unheard");
+        server_word("REPLY");
+        server_word("SKIP");
+        server_begin(2);
+        server_word("ECHO");
+        server_word("unheard");
         return;
     }
     if (below(4) == 0) {
-        word("REPLY");
-        word("OFF");
-        begin(1);
-        word(below(2) == 0 ? "DBSIZE" : "PING");
-        begin(3);
-        word("CLIENT");
-        word("REPLY");
-        word("ON");
-        expect_text(c, "+OK\r\n");
+        server_word("REPLY");
+        server_word("OFF");
+        server_begin(1);
+        server_word(below(2) == 0 ? "DBSIZE" : "PING");
+        server_begin(3);
+        server_word("CLIENT");
+        server_word("REPLY");
+        server_word("ON");
+        server_expect_text(&c->wire, "+OK\r\n");
         return;
     }
     if (below(3) == 0) {
-        word("PAUSE");
+        server_word("PAUSE");
         (void)snprintf(ms, sizeof ms, "%u", (unsigned)below(4));
-        word(ms);
-        expect_text(c, "+OK\r\n");
+        server_word(ms);
+        server_expect_text(&c->wire, "+OK\r\n");
         return;
     }
-    word("SETNAME");
-    word(modes[below(2)]);
-    expect_text(c, "+OK\r\n");
-    begin(4);
-    word("CLIENT");
-    word("PAUSE");
-    word("2");
-    word(modes[below(2)]);
-    expect_text(c, "+OK\r\n");
-    begin(2);
-    word("CLIENT");
-    word("UNPAUSE");
-    expect_text(c, "+OK\r\n");
+    server_word("SETNAME");
+    server_word(modes[below(2)]);
+    server_expect_text(&c->wire, "+OK\r\n");
+    server_begin(4);
+    server_word("CLIENT");
+    server_word("PAUSE");
+    server_word("2");
+    server_word(modes[below(2)]);
+    server_expect_text(&c->wire, "+OK\r\n");
+    server_begin(2);
+    server_word("CLIENT");
+    server_word("UNPAUSE");
+    server_expect_text(&c->wire, "+OK\r\n");
 }
 
 /* send_all: commands that every shard takes part in; only a lonely client knows the answer. */
 static void send_all(struct client *c) {
-    unsigned keys = 0;
+    unsigned keys = server_coll_count(&c->collections);
     for (unsigned k = 0; k < KEYS; k++)
         keys += c->keys[k].there;
     if (below(3) == 0) {
-        begin(1);
-        word("FLUSHALL");
-        expect_text(c, "+OK\r\n");
-        memset(c->keys, 0, sizeof c->keys);
+        server_begin(1);
+        server_word("FLUSHALL");
+        server_expect_text(&c->wire, "+OK\r\n");
+        forget(c);
         return;
     }
-    begin(1);
-    word("DBSIZE");
-    expect_int(c, (long)keys);
+    server_begin(1);
+    server_word("DBSIZE");
+    server_expect_int(&c->wire, (long)keys);
+}
+
+static void send_collection(struct client *c, unsigned k) {
+    (void)k;
+    server_coll_send(&w, &c->wire, &c->collections);
 }
 
 /* send_multi: MULTI with a few of the commands above, whose replies come with EXEC. */
 static void send_multi(struct client *c) {
     unsigned n = 1 + (unsigned)below(4);
-    begin(1);
-    word("MULTI");
-    expect_text(c, "+OK\r\n");
+    server_begin(1);
+    server_word("MULTI");
+    server_expect_text(&c->wire, "+OK\r\n");
     for (unsigned i = 0; i < n; i++)
-        expect_text(c, "+QUEUED\r\n");
-    expect_head(c, n);
+        server_expect_text(&c->wire, "+QUEUED\r\n");
+    server_expect_head(&c->wire, n);
     for (unsigned i = 0; i < n; i++) {
         unsigned k = (unsigned)below(KEYS);
-        static void (*const send[])(struct client * c, unsigned k) = {send_set, send_delete,
-                                                                      send_look, send_range};
+        static void (*const send[])(struct client * c, unsigned k) = {
+            send_set, send_delete, send_look, send_range, send_collection, send_collection};
         send[below(COUNT_OF(send))](c, k);
     }
-    begin(1);
-    word("EXEC");
+    server_begin(1);
+    server_word("EXEC");
 }
 
 static void send_many_set(struct client *c, unsigned from, unsigned n) {
-    begin(1 + 2 * n);
-    word("MSET");
+    server_begin(1 + 2 * n);
+    server_word("MSET");
     for (unsigned i = 0; i < n; i++) {
         struct value_model *v = &c->keys[(from + i) % KEYS];
         key_arg(c, (from + i) % KEYS);
         v->there = true;
         v->len = below(60);
         memset(v->bytes, 'm', v->len);
-        arg(v->bytes, v->len);
+        server_arg(v->bytes, v->len);
     }
-    expect_text(c, "+OK\r\n");
+    server_expect_text(&c->wire, "+OK\r\n");
 }
 
 static void send_rename(struct client *c, unsigned from, unsigned to) {
     struct value_model *a = &c->keys[from], *b = &c->keys[to];
-    begin(3);
-    word("RENAME");
+    server_begin(3);
+    server_word("RENAME");
     key_arg(c, from);
     key_arg(c, to);
-    expect_text(c, a->there ? "+OK\r\n" : "-ERR no such key\r\n");
+    server_expect_text(&c->wire, a->there ? "+OK\r\n" : "-ERR no such key\r\n");
     if (!a->there || from == to)
         return;
     *b = *a;
@@ -370,15 +335,15 @@ static void send_across(struct client *c) {
         send_rename(c, from, (from + n) % KEYS);
         return;
     }
-    begin(1 + n);
-    word(kind == 2 ? "MGET" : "DEL");
+    server_begin(1 + n);
+    server_word(kind == 2 ? "MGET" : "DEL");
     if (kind == 2)
-        expect_head(c, n);
+        server_expect_head(&c->wire, n);
     for (unsigned i = 0; i < n; i++) {
         struct value_model *v = &c->keys[(from + i) % KEYS];
         key_arg(c, (from + i) % KEYS);
         if (kind == 2) {
-            expect_bulk(c, v);
+            expect_value(c, v);
             continue;
         }
         there += v->there;
@@ -386,13 +351,17 @@ static void send_across(struct client *c) {
         v->len = 0;
     }
     if (kind == 3)
-        expect_int(c, there);
+        server_expect_int(&c->wire, there);
 }
 
 static void send_some(struct client *c) {
     unsigned count = below(10) == 0 ? 150 : 1 + (unsigned)below(8);
-    for (unsigned i = 0; i < count && request_len < sizeof request / 4; i++) {
+    for (unsigned i = 0; i < count && server_request().len < REQUEST_ENOUGH; i++) {
         unsigned k = (unsigned)below(KEYS);
+        if (below(2) == 0) {
+            send_collection(c, k);
+            continue;
+        }
         switch (below(clients == 1 && !resets ? 11 : 10)) {
         case 0:
         case 1:
@@ -433,7 +402,7 @@ static void send_some(struct client *c) {
 
 static void client_connect(struct client *c) {
     c->end = sim_world_connect(&w);
-    c->expected_len = c->matched = 0;
+    c->wire.expected_len = c->wire.matched = 0;
     c->lost = false;
 }
 
@@ -451,22 +420,23 @@ static void client_read(struct client *c) {
         }
         if (no_memory)
             continue;
-        if (c->matched + (size_t)n > c->expected_len && sim_verbose)
-            (void)printf("expected %zu, have %zu, got %zd: %.*s\n", c->expected_len, c->matched, n,
-                         (int)n, bytes);
-        if (c->matched + (size_t)n > c->expected_len)
+        if (c->wire.matched + (size_t)n > c->wire.expected_len && sim_verbose)
+            (void)printf("expected %zu, have %zu, got %zd: %.*s\n", c->wire.expected_len,
+                         c->wire.matched, n, (int)n, bytes);
+        if (c->wire.matched + (size_t)n > c->wire.expected_len)
             fail("more was answered than was asked");
-        if (memcmp(bytes, c->expected + c->matched, (size_t)n) != 0) {
+        if (memcmp(bytes, c->wire.expected + c->wire.matched, (size_t)n) != 0) {
             size_t at = 0;
-            while (bytes[at] == c->expected[c->matched + at])
+            while (bytes[at] == c->wire.expected[c->wire.matched + at])
                 at++;
             size_t from = at < 60 ? 0 : at - 60;
-            (void)printf("byte %zu; got:\n%.*s\nexpected:\n%.*s\n", c->matched + at,
+            (void)printf("client %u: ", c->wire.id);
+            (void)printf("byte %zu; got:\n%.*s\nexpected:\n%.*s\n", c->wire.matched + at,
                          (int)((size_t)n - from < 120 ? (size_t)n - from : 120), bytes + from, 120,
-                         c->expected + c->matched + from);
+                         c->wire.expected + c->wire.matched + from);
             fail("a wrong reply");
         }
-        c->matched += (size_t)n;
+        c->wire.matched += (size_t)n;
         bytes_compared += (uint64_t)n;
     }
 }
@@ -474,8 +444,8 @@ static void client_read(struct client *c) {
 /* A reset client goes on with fresh keys: its old ones are in an unknown state. */
 static void client_renew(struct client *c) {
     sim_client_free(c->end);
-    memset(c->keys, 0, sizeof c->keys);
-    c->generation++;
+    forget(c);
+    c->wire.generation++;
     client_connect(c);
 }
 
@@ -497,7 +467,7 @@ static void step(void) {
         client_read(c);
         if (c->lost)
             client_renew(c);
-    } else if (what == 8 && c->expected_len - c->matched < 400000) {
+    } else if (what == 8 && c->wire.expected_len - c->wire.matched < 400000) {
         send_some(c);
     } else if (what == 9 && below(4) == 0) {
         sim_advance(w.net, below(3000000));
@@ -516,7 +486,7 @@ static bool all_answered(void) {
         client_read(c);
         if (c->lost)
             client_renew(c);
-        all = all && c->matched == c->expected_len;
+        all = all && c->wire.matched == c->wire.expected_len;
     }
     return all;
 }
@@ -534,57 +504,73 @@ static void settle(void) {
 /* expire: a key with a time to live is there before its time, and not after, whether or not anybody looks. */
 static void expire(void) {
     struct client *c = &client[0];
-    begin(5);
-    word("SET");
+    server_begin(5);
+    server_word("SET");
     key_arg(c, 0);
-    word("soon gone");
-    word("PX");
-    word("50");
-    expect_text(c, "+OK\r\n");
-    begin(2);
-    word("PERSIST");
+    server_word("soon gone");
+    server_word("PX");
+    server_word("50");
+    server_expect_text(&c->wire, "+OK\r\n");
+    server_begin(2);
+    server_word("PERSIST");
     key_arg(c, 1);
-    expect_int(c, 0);
+    server_expect_int(&c->wire, 0);
+    server_coll_soon_gone(&c->wire);
     flush_request(c);
     settle();
     sim_advance(w.net, 52000000);
-    begin(2);
-    word(below(2) == 0 ? "GET" : "GETDEL");
+    server_begin(2);
+    server_word(below(2) == 0 ? "GET" : "GETDEL");
     key_arg(c, 0);
-    expect_text(c, "$-1\r\n");
+    server_expect_text(&c->wire, "$-1\r\n");
     c->keys[0].there = false;
     c->keys[0].len = 0;
+    server_coll_gone(&c->wire, false);
+    flush_request(c);
+    settle();
+    sim_advance(w.net, 1000000000);
+    server_coll_gone(&c->wire, true);
     flush_request(c);
     settle();
 }
 
-/* expire_many: keys that nobody looks at again are gone a second after their time, in the server's own time. */
+static ON_SHARD uint64_t keys_there(void) {
+    uint64_t n = 0;
+    for (unsigned i = 0; i < w.n; i++) {
+        const struct table *t = keyspace_peek_table(shards_get(w.shards, i)->keyspace, 0);
+        n += t == NULL ? 0 : table_count(t);
+    }
+    return n;
+}
+
+/* expire_many: keys, and keys of which all fields or members expire, that nobody looks at again are gone a second after
+ * their time, in the server's own time. */
 static ON_SHARD void expire_many(void) {
     enum { MANY = 3000 };
     struct client *c = &client[0];
     char key[32];
+    uint64_t before = keys_there();
     for (unsigned i = 0; i < MANY; i++) {
-        begin(5);
-        word("SET");
-        arg(key, (size_t)snprintf(key, sizeof key, "many:%u", i));
-        word("v");
-        word("PX");
-        word("300");
-        expect_text(c, "+OK\r\n");
+        server_begin(5);
+        server_word("SET");
+        server_arg(key, (size_t)snprintf(key, sizeof key, "many:%u", i));
+        server_word("v");
+        server_word("PX");
+        server_word("300");
+        server_expect_text(&c->wire, "+OK\r\n");
         if (i % 500 == 499)
             flush_request(c);
     }
+    server_coll_many(&c->wire, MANY);
+    flush_request(c);
     settle();
-    for (unsigned ms = 0; ms < 1300; ms += 10) {
+    for (unsigned ms = 0; ms < 2300; ms += 10) {
         sim_advance(w.net, 10000000);
         for (unsigned i = 0; i < w.n; i++)
             (void)sim_world_turn(&w, i);
     }
-    for (unsigned i = 0; i < w.n; i++) {
-        const struct table *t = keyspace_peek_table(shards_get(w.shards, i)->keyspace, 0);
-        if (t != NULL && table_expires(t) != 0)
-            fail("keys are still there a second after their time");
-    }
+    if (keys_there() != before)
+        fail("keys are still there a second after their time");
 }
 
 static void begin_seed(uint64_t seed) {
@@ -596,7 +582,7 @@ static void begin_seed(uint64_t seed) {
     resets = below(3) == 0;
     no_memory = below(5) == 0;
     for (unsigned i = 0; i < clients; i++) {
-        client[i].id = i;
+        client[i].wire.id = i;
         client_connect(&client[i]);
     }
     if (below(3) == 0) {
@@ -620,10 +606,89 @@ static void end_seed(void) {
     watcher_end();
     for (unsigned i = 0; i < clients; i++) {
         sim_client_free(client[i].end);
-        free(client[i].expected);
+        free(client[i].wire.expected);
     }
     sim_world_quiet(&w);
     sim_world_end(&w);
+}
+
+static void memory_is_back(void) {
+    for (unsigned i = 0; i < w.n; i++)
+        shards_get(w.shards, i)->mem.fail_in = 0;
+}
+
+/* renew_well: and wait until the server has taken it up; one that it refuses a descriptor of the simulator never hears of it. */
+static void renew_well(struct client *c) {
+    char bytes[16];
+    size_t len = 0;
+    memory_is_back();
+    client_renew(c);
+    server_inline("PING\r\n");
+    flush_request(c);
+    for (unsigned rounds = 0; len < 7 && rounds < QUIET_TURNS_MAX; rounds++) {
+        sim_world_round(&w);
+        ssize_t n = sim_client_read(c->end, bytes + len, sizeof bytes - len);
+        if (n < 0)
+            fail("a new connection was closed");
+        len += (size_t)n;
+    }
+}
+
+/* heard_all: all of the reply, or that memory is out; false: not yet. */
+static bool heard_all(struct client *c, const char *bytes, size_t len, bool *refused) {
+    static const char no[] = "-ERR out of memory\r\n";
+    size_t no_len = sizeof no - 1;
+    *refused = len == no_len && memcmp(bytes, no, len) == 0;
+    bool as_expected = len <= c->wire.expected_len && memcmp(bytes, c->wire.expected, len) == 0;
+    if (!as_expected && !*refused && (len > no_len || memcmp(bytes, no, len) != 0)) {
+        (void)printf("got:\n%.*s\nexpected:\n%.*s\n", (int)(len < 200 ? len : 200), bytes,
+                     (int)(c->wire.expected_len < 200 ? c->wire.expected_len : 200),
+                     c->wire.expected);
+        fail("a wrong reply while memory is short");
+    }
+    return *refused || (as_expected && len == c->wire.expected_len);
+}
+
+/* refuse_one: a command for which an allocation may fail: it replies so and has changed nothing, or does all that it says. A
+ * connection that memory for input or output was refused to is closed. */
+static void refuse_one(struct client *c, char *bytes, size_t size) {
+    struct coll_model before = c->collections;
+    size_t len = 0;
+    bool refused = false;
+    c->wire.expected_len = c->wire.matched = 0;
+    server_coll_send(&w, &c->wire, &c->collections);
+    if (sim_verbose)
+        (void)printf("%.*s\n", (int)server_request().len, server_request().ptr);
+    flush_request(c);
+    shards_get(w.shards, (unsigned)below(w.n))->mem.fail_in = 1 + below(5);
+    for (unsigned rounds = 0; len == 0 || !heard_all(c, bytes, len, &refused); rounds++) {
+        sim_world_round(&w);
+        ssize_t n = sim_client_read(c->end, bytes + len, size - len);
+        if (n < 0) {
+            renew_well(c);
+            return;
+        }
+        len += (size_t)n;
+        if (rounds == QUIET_TURNS_MAX)
+            fail("no answer while memory is short");
+    }
+    if (sim_verbose)
+        (void)printf("%.*s\n", (int)len, bytes);
+    memory_is_back();
+    refused_count += refused;
+    if (refused)
+        c->collections = before;
+}
+
+/* refuse: one command after another. */
+static void refuse(void) {
+    enum { COMMANDS = 150, REPLY_MAX = 1 << 22 };
+    static char bytes[REPLY_MAX];
+    sim_world_no_faults(&w);
+    renew_well(&client[0]);
+    sim_world_quiet(&w); /* what the old connection had sent has happened */
+    for (unsigned i = 0; i < COMMANDS; i++)
+        refuse_one(&client[0], bytes, sizeof bytes);
 }
 
 /* recover: memory is back; a client that was cut off comes again, and all is as with a new server. */
@@ -631,8 +696,7 @@ static void recover(void) {
     if (watcher != NULL)
         sim_client_free(watcher);
     watcher = NULL;
-    for (unsigned i = 0; i < w.n; i++)
-        shards_get(w.shards, i)->mem.fail_in = 0;
+    memory_is_back();
     for (unsigned i = 0; i < clients; i++) {
         sim_client_free(client[i].end);
         client[i].end = NULL;
@@ -640,14 +704,14 @@ static void recover(void) {
     sim_world_quiet(&w);
     no_memory = false;
     for (unsigned i = 0; i < clients; i++) {
-        memset(client[i].keys, 0, sizeof client[i].keys);
-        client[i].generation++;
+        forget(&client[i]);
+        client[i].wire.generation++;
         client_connect(&client[i]);
     }
     if (clients == 1) {
-        begin(1);
-        word("FLUSHALL");
-        expect_text(&client[0], "+OK\r\n");
+        server_begin(1);
+        server_word("FLUSHALL");
+        server_expect_text(&client[0].wire, "+OK\r\n");
         flush_request(&client[0]);
     }
     for (unsigned i = 0; i < STEPS / 4; i++)
@@ -659,8 +723,10 @@ static void run_seed(uint64_t seed) {
     begin_seed(seed);
     for (unsigned i = 0; i < STEPS; i++)
         step();
-    if (no_memory)
+    if (no_memory) {
+        refuse();
         recover();
+    }
     settle();
     expire();
     if (seed % 64 == 0)
@@ -669,11 +735,12 @@ static void run_seed(uint64_t seed) {
 }
 
 static bool reached(uint64_t seeds) {
-    (void)printf("%lu reply bytes compared, %lu messages, %lu borrowings\n",
-                 (unsigned long)bytes_compared, (unsigned long)sim_totals.messages,
-                 (unsigned long)sim_totals.borrows);
-    return seeds < 20 ||
-           (bytes_compared != 0 && sim_totals.messages != 0 && sim_totals.borrows != 0);
+    (void)printf(
+        "%lu reply bytes compared, %lu commands without memory, %lu messages, %lu borrowings\n",
+        (unsigned long)bytes_compared, (unsigned long)refused_count,
+        (unsigned long)sim_totals.messages, (unsigned long)sim_totals.borrows);
+    return seeds < 20 || (bytes_compared != 0 && refused_count != 0 && sim_totals.messages != 0 &&
+                          sim_totals.borrows != 0);
 }
 
 int main(int argc, char **argv) {

@@ -110,6 +110,39 @@ Test(btree, what_is_taken_out_gives_memory_back) {
     end(t);
 }
 
+/* Long members make many leaves of few elements: regions fill and empty, so that inner nodes are split and joined beside
+ * separators that are out of date. */
+Test(btree, inv1_inv2_while_regions_fill_and_empty) {
+    static char texts[4096][100];
+    static bool is_in[4096];
+    struct btree *t = btree_create(&mem);
+    for (unsigned i = 0; i < COUNT_OF(texts); i++) {
+        memset(texts[i], '.', sizeof texts[i]);
+        (void)snprintf(texts[i], sizeof texts[i], "%u", i);
+    }
+    for (unsigned phase = 0; phase < 300; phase++) {
+        unsigned at = (unsigned)rng_below(&rng, COUNT_OF(texts));
+        unsigned len = 100 + (unsigned)rng_below(&rng, 900),
+                 odds = (unsigned)rng_below(&rng, 4) + 1;
+        bool adds = rng_below(&rng, 100) < (phase < 150 ? 60 : 40);
+        for (unsigned i = at; i < at + len && i < COUNT_OF(texts); i++) {
+            struct span member = {texts[i], sizeof texts[i]};
+            uint64_t hash = hash_of(member);
+            struct spot spot;
+            cr_assert_eq(btree_find(t, member, hash, &spot), is_in[i]);
+            if (is_in[i] == adds || rng_below(&rng, odds) != 0)
+                continue;
+            if (adds)
+                put(t, i / 7, member);
+            else
+                btree_drop(t, spot, 1);
+            is_in[i] = adds;
+        }
+        btree_check(t);
+    }
+    end(t);
+}
+
 /* --- equal beginnings: what separators cannot tell apart --- */
 
 Test(btree, inv1_order_of_long_equal_beginnings) {
@@ -191,7 +224,7 @@ Test(btree, inserting_fails_without_a_trace) {
             uint64_t count = t->o.count;
             uint32_t buckets = t->index.bucket_count;
             mem.fail_in = fail_in;
-            if (btree_insert(t, rng_below(&rng, 50), member, hash_of(member), false, &at))
+            if (btree_insert(t, (double)rng_below(&rng, 50), member, hash_of(member), false, &at))
                 break;
             cr_assert_eq(mem.fail_in, 0);
             cr_assert_eq(mem.used_bytes, used);
@@ -286,7 +319,7 @@ Test(btree, a_scan_of_the_index_visits_each_element_once) {
         (void)fill(n, 1, &t);
         struct scanned s = {calloc(n, sizeof *s.seen)};
         cr_assert_not_null(s.seen);
-        for (uint64_t cursor = 0; cursor < BTREE_SCAN_END;)
+        for (uint64_t cursor = 0; cursor < BUCKET_SCAN_END;)
             cursor = btree_index_scan(t, cursor, see, &s);
         for (unsigned i = 0; i < n; i++)
             cr_assert_eq(s.seen[i], 1);

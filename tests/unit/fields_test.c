@@ -176,6 +176,56 @@ Test(fields, has_times_from_the_first_one_on) {
     fixture_deinit(&f);
 }
 
+Test(fields, long_rows_move_to_where_their_time_belongs) {
+    static char values[5][1000];
+    static const int64_t orders[][5] = {
+        {50, 40, 30, 20, 10}, {10, 50, 20, 40, 30}, {30, 0, 10, 0, 20}};
+    for (unsigned i = 0; i < 5; i++)
+        model_fill(values[i], sizeof values[i], i);
+    for (unsigned o = 0; o < COUNT_OF(orders); o++) {
+        struct fixture f;
+        fixture_init(&f, true);
+        f.kind = (struct fields_kind){true, 5, 1000};
+        for (unsigned round = 0; round < 5; round++)
+            for (unsigned i = 0; i < 5; i++) {
+                char name[] = {(char)('a' + i), 0};
+                const struct span row[] = {text(name), {values[i], 200 * (i + 1)}};
+                struct fields_put p = {.names = row, .n = 1, .time = FIELDS_TIME_SET};
+                uint64_t added;
+                p.expire_ms = orders[o][(i + round) % 5];
+                cr_assert(fields_put(&f.v, &f.kind, &p, 1, &added));
+                cr_assert(added == (round == 0));
+            }
+        cr_assert(f.v.form == VAL_LISTPACK_TTL);
+        struct fields_iter i;
+        struct field out;
+        int64_t before_ms = 0;
+        unsigned rows = 0;
+        for (fields_begin(&i, &f.v, &f.kind, 1); fields_next(&i, &out); rows++) {
+            unsigned n = (unsigned)(out.name.ptr[0] - 'a');
+            int64_t ms = out.expire_ms == FIELDS_NEVER ? OBJECT_NEVER : out.expire_ms;
+            cr_assert(out.expire_ms == orders[o][(n + 4) % 5]);
+            cr_assert(span_eq(out.value, (struct span){values[n], 200 * (n + 1)}));
+            cr_assert(ms >= before_ms);
+            before_ms = ms;
+        }
+        cr_assert(rows == 5);
+        fixture_deinit(&f);
+    }
+}
+
+Test(fields, a_row_that_has_no_time_pays_nothing_for_losing_it) {
+    struct fixture f;
+    fixture_init(&f, true);
+    f.kind.entries_max = 0;
+    (void)put(&f, "0123456", "0123456"); /* with a time it would not be 16 bytes */
+    int64_t used = f.mem.used_bytes;
+    struct field_time time = {SPAN("0123456"), FIELDS_NEVER};
+    cr_assert(fields_set_times(&f.v, &f.kind, &time, 1, 1));
+    cr_assert(f.mem.used_bytes == used);
+    fixture_deinit(&f);
+}
+
 Test(fields, times_that_are_too_late_are_the_last_one) {
     struct fixture f;
     struct field out;
@@ -198,8 +248,8 @@ Test(fields, inv1_each_allocation_of_a_put_may_fail) {
     static char texts[3][200];
     for (unsigned i = 0; i < 3; i++)
         memset(texts[i], 'a' + (int)i, sizeof texts[i]);
-    const struct span rows[] = {SPAN("old"),         {texts[0], 200}, SPAN("new"), {texts[1], 200},
-                                {texts[2], 200},     SPAN("1"),       SPAN("old"), SPAN("2"),
+    const struct span rows[] = {SPAN("old"),      {texts[0], 200}, SPAN("new"), {texts[1], 200},
+                                {texts[2], 200},  SPAN("1"),       SPAN("old"), SPAN("2"),
                                 SPAN("same len"), SPAN("b")};
     for (unsigned times = 0; times < 2; times++) {
         struct fixture f;

@@ -110,6 +110,7 @@ static inline unsigned crowd_expire_some(struct mem *m, struct object *o, int64_
                                          unsigned *budget) {
     struct crowd *c = (struct crowd *)o;
     unsigned expired = 0;
+    cr_assert(*budget != 0);
     for (; c->first != NULL && now_ms > c->first->due_ms && *budget != 0; --*budget, expired++)
         crowd_drop_first(m, c);
     return expired;

@@ -120,8 +120,7 @@ Test(keyspace_guard, a_pinned_key_can_be_written_to) {
     char name[KEY_BYTES_MAX];
     struct span key = key_name(name, 1, 0);
     struct value v = value_of_int(7);
-    struct prepared *p =
-        table_prepare(keyspace_table(f.k, 0), key, hash_of(key), &v, EXPIRE_KEEP);
+    struct prepared *p = table_prepare(keyspace_table(f.k, 0), key, hash_of(key), &v, EXPIRE_KEEP);
     cr_assert(entry_expire_ms(table_commit(p, NOW_MS + 1)) == EXPIRE_NEVER);
     check_table(keyspace_table(f.k, 0));
     fixture_deinit(&f);

@@ -318,7 +318,7 @@ static void step_time(struct model *m) {
     for (unsigned i = 0; i < rounds; i++)
         while (keyspace_expire_some(m->f.k, m->now_ms, slice)) {
         }
-    m->half_swept = !whole && keyspace_expire_some(m->f.k, m->now_ms, slice);
+    m->half_swept = !whole && (keyspace_expire_some(m->f.k, m->now_ms, slice) || m->half_swept);
     for (unsigned i = 0; i < KEYS; i++) {
         struct model_key *k = &m->keys[i];
         char name[KEY_BYTES_MAX];

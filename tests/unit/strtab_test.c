@@ -174,6 +174,61 @@ Test(strtab, inv4_moves_without_memory) {
     destroy(t);
 }
 
+/* next_with: the next id from *from on whose hash is `low` in its two lowest bits. */
+static uint32_t next_with(unsigned low, uint32_t *from) {
+    char text[16];
+    for (;; *from += 1)
+        if ((hash_of(name_of(*from, text)) & 3) == low)
+            return (*from)++;
+}
+
+Test(strtab, inv3_a_merge_may_make_the_longest_chain) {
+    struct strtab *t = create();
+    uint32_t from[4] = {0}, evens[14], even = 0, odd[2] = {0};
+    /* Two of four buckets get 17 items, and the others go before they are joined. */
+    while (odd[0] < 4 || odd[1] < 4) {
+        cr_assert(
+            insert(t, next_with(odd[0] < 4 ? 1 : 3, &from[odd[0] < 4 ? 1 : 3]), FIELDS_NEVER));
+        odd[odd[0] < 4 ? 0 : 1]++;
+    }
+    for (; even < 14; even++) {
+        evens[even] = next_with(even % 2 * 2, &from[even % 2 * 2]);
+        cr_assert(insert(t, evens[even], FIELDS_NEVER));
+    }
+    while (odd[0] < 9 || odd[1] < 8) {
+        unsigned which = odd[0] >= 9 || (odd[0] > odd[1] && odd[1] < 8);
+        cr_assert(insert(t, next_with(which ? 3 : 1, &from[which ? 3 : 1]), FIELDS_NEVER));
+        odd[which]++;
+        if (t->head.count > 24)
+            take_out(t, evens[--even]);
+    }
+    cr_assert(t->bucket_count == 4);
+    cr_assert(t->depth == 1);
+    while (even > 0)
+        take_out(t, evens[--even]);
+    cr_assert(t->bucket_count == 3);
+    cr_assert(t->depth == 2);
+    model_check_table(t);
+    destroy(t);
+}
+
+Test(strtab, inv2_a_bucket_that_comes_back_has_no_old_stamp) {
+    for (uint32_t n = 20; n < 400; n += 3) {
+        struct strtab *t = create();
+        unsigned budget = UINT32_MAX;
+        for (uint32_t id = 0; id < n; id++)
+            cr_assert(insert(t, id, id < n * 7 / 10 ? 1000 : id == n - 1 ? 5000 : FIELDS_NEVER));
+        for (uint32_t id = 0; id < n * 7 / 10; id++)
+            take_out(t, id);
+        cr_assert(strtab_expire_some(&mem, &t->head, 1001, &budget) == 0);
+        cr_assert(t->head.due_ms == 5000);
+        for (uint32_t id = n; id < 2 * n; id++)
+            cr_assert(insert(t, id, FIELDS_NEVER));
+        model_check_table(t);
+        destroy(t);
+    }
+}
+
 Test(strtab, an_insert_that_fails_changes_nothing) {
     unsigned failed = 0;
     struct strtab *t = create();
@@ -312,6 +367,23 @@ Test(strtab, random_finds_the_last_one_alive) {
         cr_assert(id_of(strtab_random(t, &r, 11)) == 1234);
     take_out(t, 1234);
     cr_assert(strtab_random(t, &r, 11) == NULL);
+    destroy(t);
+}
+
+Test(strtab, random_is_uniform_among_the_few_alive) {
+    enum { N = 2000, EACH = 500, DRAWS = N / EACH * 400 };
+    struct strtab *t = create();
+    struct rng r;
+    unsigned drawn[N / EACH] = {0};
+    double chi = 0;
+    rng_seed(&r, 1);
+    for (uint32_t id = 0; id < N; id++)
+        cr_assert(insert(t, id, id % EACH == 0 ? FIELDS_NEVER : 10));
+    for (unsigned i = 0; i < DRAWS; i++)
+        drawn[id_of(strtab_random(t, &r, 11)) / EACH]++;
+    for (unsigned i = 0; i < N / EACH; i++)
+        chi += ((double)drawn[i] - 400) * ((double)drawn[i] - 400) / 400;
+    cr_assert(chi < 21, "%f", chi); /* 3 degrees of freedom, 1 in 10,000 */
     destroy(t);
 }
 

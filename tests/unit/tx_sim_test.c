@@ -86,7 +86,7 @@ static unsigned below(unsigned n) {
 }
 
 /* Keys of one shard share a chain of intents at first. */
-static uint64_t hash_of(unsigned key) {
+static uint64_t hash_of_key(unsigned key) {
     return (uint64_t)key << 32 | 7;
 }
 
@@ -265,7 +265,7 @@ static void hop(struct shard *at, struct tx_part *p) {
 static ON_SHARD void check_pins(const struct sim_tx *t, unsigned at) {
     for (unsigned k = 0; k < sim.keys && t->tx.pins; k++)
         if (sim.node[t->node].mode[at][k][0] != TX_NONE)
-            check(tx_pinned(&sim.toy.shard[at].tx, hash_of(k)), "a key in use is not pinned");
+            check(tx_pinned(&sim.toy.shard[at].tx, hash_of_key(k)), "a key in use is not pinned");
 }
 
 /* begin_to_run: all is granted; what was looked at is still so. */
@@ -345,7 +345,7 @@ static void choose_wants(struct sim_tx *t, struct tx_part *p, struct node *n) {
     for (unsigned i = 0; i < p->count; i++) {
         unsigned k = below(sim.keys), db = below(8) == 0 ? 1 : 0;
         wants[i] =
-            (struct tx_want){.hash = hash_of(k), .db = db, .mode = (uint8_t)(TX_SHARED + below(2))};
+            (struct tx_want){.hash = hash_of_key(k), .db = db, .mode = (uint8_t)(TX_SHARED + below(2))};
         uint8_t *mode = &n->mode[at][k][db];
         n->named[at][k][db] = true;
         *mode = *mode > wants[i].mode ? *mode : wants[i].mode;
@@ -471,7 +471,7 @@ static ON_SHARD void send_step(unsigned home) {
     check(s != NULL, "no memory for the test");
     struct shard *from = &sim.toy.shard[home];
     *s = (struct sim_step){.msg = {.run = step_msg_run, .done = step_msg_done, .to = (uint16_t)at},
-                           .want = {.hash = hash_of(k), .mode = (uint8_t)(TX_SHARED + below(2))},
+                           .want = {.hash = hash_of_key(k), .mode = (uint8_t)(TX_SHARED + below(2))},
                            .step = {.id = tx_next_id(&from->tx),
                                     .home = (uint16_t)home,
                                     .run = step_run,

@@ -402,10 +402,15 @@ Test(zsetval, forms_follow_the_thresholds) {
     cr_assert(zsetval_add(&v, &kind, 0, pairs, 16, &sum));
     cr_assert_eq(v.form, VAL_LISTPACK);
     cr_assert_eq(zsetval_count(&v), 16);
-    /* A long member that is not added makes no tree, nor does what is not there and must be. */
+    /* A member may be as long as the threshold. One that is longer and not added makes no tree. */
     char text[65];
     memset(text, 'l', sizeof text);
-    struct zset_pair p = {.member = {text, 65}, .score = 1};
+    cr_assert(zsetval_remove(&v, SPAN("1")));
+    struct zset_pair p = {.member = {text, 64}, .score = 1};
+    cr_assert(zsetval_add(&v, &kind, 0, &p, 1, &sum));
+    cr_assert_eq(p.outcome, ZSET_ADDED);
+    cr_assert_eq(v.form, VAL_LISTPACK);
+    p = (struct zset_pair){.member = {text, 65}, .score = 1};
     cr_assert(zsetval_add(&v, &kind, ZSET_XX, &p, 1, &sum));
     cr_assert_eq(p.outcome, ZSET_NOP);
     cr_assert_eq(v.form, VAL_LISTPACK);
@@ -638,6 +643,26 @@ Test(zsetval, sort_orders) {
             }
             cr_assert(sum == sorted_sum);
         }
+}
+
+/* What makes the middle of three the second lowest every time: without another way out it would take 10^9 steps. */
+Test(zsetval, sort_of_the_worst_order) {
+    enum { N = 1 << 16, HALF = N / 2 };
+    struct zset_pair *pairs = calloc(N, sizeof *pairs);
+    cr_assert_not_null(pairs);
+    for (size_t i = 1; i <= HALF; i++) {
+        if (i % 2 == 1) {
+            pairs[i - 1].score = (double)i;
+            pairs[i].score = (double)(HALF + i);
+        }
+        pairs[HALF + i - 1].score = (double)(2 * i);
+    }
+    for (size_t i = 0; i < N; i++)
+        pairs[i].member = SPAN("m");
+    zsetval_sort(pairs, N);
+    for (size_t i = 0; i < N; i++)
+        cr_assert(pairs[i].score == (double)(i + 1), "%zu: %f", i, pairs[i].score);
+    free(pairs);
 }
 
 Test(zsetval, build_and_copy_fail_without_a_trace) {
