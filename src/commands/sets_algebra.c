@@ -179,7 +179,7 @@ static const struct across card_across = {.look = ctx_look_views, .at = 2};
 static const struct across store_across = {
     .look = ctx_look_views, .at = 1, .shared_from = 2, .shared_to = UINT32_MAX};
 
-#define STORE      CMD_WRITE | CMD_DENY_OOM
+#define STORE      (CMD_WRITE | CMD_DENY_OOM)
 #define UNORDERED  "nondeterministic_output_order"
 #define INTER_COST "O(N*K), of K sets and N members in the smallest"
 #define ALL_COST   "O(N) in the members of all sets"

@@ -13,7 +13,7 @@
  * Invariants  (1) object.bytes, count, weight and due_ms include `rest`. (2) containers are arrays or
  *             bitsets, never runs: one of these may need memory to have an integer taken out.
  *             (3) parts are ordered by high, and none is empty. (4) ranks, where there are any, count
- *             what the containers hold.
+ *             what the containers hold, and groups what the parts do.
  */
 #ifndef ROARING_IMPL_H
 #define ROARING_IMPL_H
@@ -30,6 +30,7 @@ struct roaring_ranks {
     uint32_t group[GROUPS];
 };
 
+enum { PART_GROUP = 64 };
 struct roaring_part {
     int32_t high;
     uint64_t count;
@@ -41,6 +42,7 @@ struct roaring {
     struct object o;
     uint64_t ints;
     struct roaring_part *part;
+    uint64_t *group; /* integers in each PART_GROUP parts; NULL while cap is not more than that */
     uint32_t parts, cap;
     struct object *rest; /* a fields form, or NULL */
 };

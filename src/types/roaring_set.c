@@ -23,6 +23,13 @@ static void count(struct roaring *r, int64_t by) {
     r->o.count += (uint64_t)by;
 }
 
+/* count_one: more or less in part `at`. */
+static void count_one(struct roaring *r, uint32_t at, int64_t by) {
+    count(r, by);
+    if (r->group != NULL)
+        r->group[at / PART_GROUP] += (uint64_t)by;
+}
+
 /* --- parts --- */
 
 /* place_of: the first part whose upper half is not less. */
@@ -45,28 +52,67 @@ static struct roaring_part *find_part(const struct roaring *r, int32_t high) {
     return at < r->parts && r->part[at].high == high ? &r->part[at] : NULL;
 }
 
+static size_t group_bytes(uint32_t cap) {
+    return cap > PART_GROUP ? cap / PART_GROUP * sizeof(uint64_t) : 0;
+}
+
+static size_t lists_bytes(uint32_t cap) {
+    size_t groups = group_bytes(cap);
+    return (cap == 0 ? 0 : mem_size(cap * sizeof(struct roaring_part))) +
+           (groups == 0 ? 0 : mem_size(groups));
+}
+
+/* recount: of the groups from that of part `at` on. */
+static void recount(struct roaring *r, uint32_t at) {
+    if (r->group == NULL)
+        return;
+    for (uint32_t i = at / PART_GROUP * PART_GROUP; i < r->cap; i++) {
+        if (i % PART_GROUP == 0)
+            r->group[i / PART_GROUP] = 0;
+        r->group[i / PART_GROUP] += i < r->parts ? r->part[i].count : 0;
+    }
+}
+
 static bool resize(struct mem *m, struct roaring *r, uint32_t cap) {
-    size_t before = r->cap * sizeof(*r->part), after = cap * sizeof(*r->part);
-    struct roaring_part *part = mem_realloc(m, r->part, before, after);
-    if (part == NULL)
+    size_t groups = group_bytes(cap);
+    uint64_t *group = groups == 0 ? NULL : mem_alloc(m, groups);
+    if (groups != 0 && group == NULL)
         return false;
-    r->o.bytes += mem_size(after) - (r->cap == 0 ? 0 : mem_size(before));
+    struct roaring_part *part =
+        mem_realloc(m, r->part, r->cap * sizeof(*part), cap * sizeof(*part));
+    if (part == NULL) {
+        mem_free(m, group, groups);
+        return false;
+    }
+    mem_free(m, r->group, group_bytes(r->cap));
+    r->o.bytes += lists_bytes(cap) - lists_bytes(r->cap);
+    r->group = group;
     r->part = part;
     r->cap = cap;
+    recount(r, 0);
     return true;
 }
 
-/* make_room: for one part at `at`, which is not counted yet. */
-static bool make_room(struct mem *m, struct roaring *r, uint32_t at) {
+/* insert: a part that is counted in r.o already. */
+static bool insert(struct mem *m, struct roaring *r, uint32_t at, const struct roaring_part *p) {
     if (r->parts == r->cap && !resize(m, r, r->cap == 0 ? 1 : r->cap * 2))
         return false;
     memmove(r->part + at + 1, r->part + at, (r->parts - at) * sizeof(*r->part));
+    r->part[at] = *p;
+    r->parts++;
+    recount(r, at);
     return true;
 }
 
-static void close_room(struct roaring *r, uint32_t at) {
+static void drop_part(struct mem *m, struct roaring *r, uint32_t at) {
+    unsigned budget = UINT32_MAX;
+    bool gone = roaring_part_drop(m, &r->o, &r->part[at], &budget);
+    ASSERT(gone);
     r->parts--;
     memmove(r->part + at, r->part + at + 1, (r->parts - at) * sizeof(*r->part));
+    /* without memory for shorter lists these will do */
+    if (r->parts == 0 || r->parts > r->cap / 4 || !resize(m, r, r->cap / 2))
+        recount(r, at);
 }
 
 /* --- life --- */
@@ -92,10 +138,11 @@ bool roaring_set_drop(struct mem *m, struct roaring *r, unsigned *budget) {
         count(r, -(int64_t)before);
         r->parts--;
     }
-    if (r->cap > 0)
-        r->o.bytes -= mem_size(r->cap * sizeof(*r->part));
+    r->o.bytes -= lists_bytes(r->cap);
     mem_free(m, r->part, r->cap * sizeof(*r->part));
+    mem_free(m, r->group, group_bytes(r->cap));
     r->part = NULL;
+    r->group = NULL;
     r->cap = 0;
     return true;
 }
@@ -110,17 +157,22 @@ void roaring_set_destroy(struct mem *m, struct roaring *r) {
 
 /* append: a bitmap that is behind all others; an empty one is freed. False: no memory; it is freed, too. */
 static bool append(struct mem *m, struct roaring *r, int32_t high, roaring_bitmap_t *b) {
+    struct roaring_part p;
     ASSERT(b != NULL);
     ASSERT(r->parts == 0 || r->part[r->parts - 1].high < high);
-    bool empty = roaring_bitmap_is_empty(b);
-    if (empty || !make_room(m, r, r->parts)) {
+    if (roaring_bitmap_is_empty(b)) {
         roaring_bitmap_free(b);
-        return empty;
+        return true;
     }
-    struct roaring_part *p = &r->part[r->parts++];
-    roaring_part_adopt(m, &r->o, p, high, b);
-    count(r, (int64_t)p->count);
-    return true;
+    roaring_part_adopt(m, &r->o, &p, high, b);
+    if (insert(m, r, r->parts, &p)) {
+        count(r, (int64_t)p.count);
+        return true;
+    }
+    unsigned budget = UINT32_MAX;
+    bool gone = roaring_part_drop(m, &r->o, &p, &budget);
+    ASSERT(gone);
+    return false;
 }
 
 size_t roaring_set_containers(const int64_t *sorted, size_t n) {
@@ -171,27 +223,24 @@ static enum roaring_outcome add_part(struct mem *m, struct roaring *r, uint32_t 
     struct roaring_part fresh;
     if (!roaring_part_init(m, &r->o, &fresh, high_of(v)))
         return ROARING_NO_MEMORY;
-    if (roaring_part_add(m, &r->o, &fresh, (uint32_t)v) == ROARING_NO_MEMORY ||
-        !make_room(m, r, at)) {
-        unsigned budget = UINT32_MAX;
-        bool gone = roaring_part_drop(m, &r->o, &fresh, &budget);
-        ASSERT(gone);
-        return ROARING_NO_MEMORY;
+    if (roaring_part_add(m, &r->o, &fresh, (uint32_t)v) == ROARING_CHANGED &&
+        insert(m, r, at, &fresh)) {
+        count(r, 1);
+        return ROARING_CHANGED;
     }
-    r->part[at] = fresh;
-    r->parts++;
-    return ROARING_CHANGED;
+    unsigned budget = UINT32_MAX;
+    bool gone = roaring_part_drop(m, &r->o, &fresh, &budget);
+    ASSERT(gone);
+    return ROARING_NO_MEMORY;
 }
 
 enum roaring_outcome roaring_set_add(struct mem *m, struct roaring *r, int64_t v) {
     uint32_t at = place_of(r, high_of(v));
-    enum roaring_outcome outcome;
-    if (likely(at < r->parts && r->part[at].high == high_of(v)))
-        outcome = roaring_part_add(m, &r->o, &r->part[at], (uint32_t)v);
-    else
-        outcome = add_part(m, r, at, v);
+    if (unlikely(at == r->parts || r->part[at].high != high_of(v)))
+        return add_part(m, r, at, v);
+    enum roaring_outcome outcome = roaring_part_add(m, &r->o, &r->part[at], (uint32_t)v);
     if (outcome == ROARING_CHANGED)
-        count(r, 1);
+        count_one(r, at, 1);
     return outcome;
 }
 
@@ -200,13 +249,9 @@ bool roaring_set_remove(struct mem *m, struct roaring *r, int64_t v) {
     if (at == r->parts || r->part[at].high != high_of(v) ||
         !roaring_part_remove(m, &r->o, &r->part[at], (uint32_t)v))
         return false;
-    count(r, -1);
-    if (r->part[at].count == 0) {
-        unsigned budget = 1;
-        bool gone = roaring_part_drop(m, &r->o, &r->part[at], &budget);
-        ASSERT(gone);
-        close_room(r, at);
-    }
+    count_one(r, at, -1);
+    if (r->part[at].count == 0)
+        drop_part(m, r, at);
     return true;
 }
 
@@ -215,6 +260,8 @@ bool roaring_set_remove(struct mem *m, struct roaring *r, int64_t v) {
 int64_t roaring_set_draw(const struct roaring *r, struct rng *g) {
     uint64_t rank = rng_below(g, r->ints);
     const struct roaring_part *p = r->part;
+    for (const uint64_t *in = r->group; in != NULL && rank >= *in; in++, p += PART_GROUP)
+        rank -= *in;
     for (; rank >= p->count; p++)
         rank -= p->count;
     return value_of(p->high, roaring_part_draw(p, rank, g));
@@ -280,15 +327,15 @@ struct roaring *roaring_set_combine(struct mem *m, const struct roaring *a, cons
     struct roaring *r = roaring_set_create(m);
     bool fine = r != NULL;
     for (uint32_t i = 0, j = 0; fine && (i < a->parts || j < b->parts);) {
-        const struct roaring_part *p = &a->part[i], *q = &b->part[j];
-        bool from_a = i < a->parts && (j == b->parts || p->high <= q->high);
-        bool from_b = j < b->parts && (i == a->parts || q->high <= p->high);
+        bool a_left = i < a->parts, b_left = j < b->parts;
+        bool from_a = a_left && (!b_left || a->part[i].high <= b->part[j].high);
+        bool from_b = b_left && (!a_left || b->part[j].high <= a->part[i].high);
         if (from_a && from_b)
-            fine = append_both(m, r, p, q, op);
+            fine = append_both(m, r, &a->part[i], &b->part[j], op);
         else if (from_a && op != ROARING_AND)
-            fine = append_one(m, r, p);
+            fine = append_one(m, r, &a->part[i]);
         else if (from_b && op == ROARING_OR)
-            fine = append_one(m, r, q);
+            fine = append_one(m, r, &b->part[j]);
         i += from_a;
         j += from_b;
     }

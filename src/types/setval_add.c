@@ -243,15 +243,14 @@ static bool add_one_int(struct val *v, int64_t num, uint64_t *added) {
 
 /* add_in_place: all names are integers, and an intset may have all of them. */
 static bool add_in_place(struct val *v, const struct span *names, uint32_t n, uint64_t *added) {
-    bool fresh = v->form == VAL_NONE;
-    uint32_t count = fresh ? 0 : intset_count(v->bytes);
+    uint32_t count = v->form == VAL_NONE ? 0 : intset_count(v->bytes);
     size_t width = count == 0 ? 2 : (intset_bytes(v->bytes) - INTSET_HEADER) / count;
     int64_t num;
     for (uint32_t i = 0; i < n && strval_parse_int(names[i], &num); i++)
         width = width > width_for(num) ? width : width_for(num);
     if (!val_room(v, INTSET_HEADER + (count + n) * width))
         return false;
-    if (fresh)
+    if (count == 0) /* one that was emptied has kept its width */
         intset_init(v->bytes);
     v->form = VAL_INTSET;
     *added = 0;

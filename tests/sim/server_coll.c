@@ -215,7 +215,7 @@ static void list_trim(unsigned key) {
     struct list_model *l = &model->lists[key];
     unsigned from = below(3), keep = l->count > from ? l->count - from : 0;
     if (keep > 60 && below(2) == 0)
-        keep = below(30);
+        keep = 1 + below(30); /* to -1 would be all */
     begin(4, "LTRIM", 'l', key);
     server_number(from);
     server_number((long)(from + keep) - 1);
@@ -632,7 +632,7 @@ static bool is_there(const struct coll_model *m, char letter, unsigned key) {
 }
 
 unsigned server_coll_count(const struct coll_model *m) {
-    unsigned n = 0;
+    unsigned n = server_crowd_count(m->crowds);
     for (unsigned i = 0; i < COUNT_OF(types); i++)
         for (unsigned k = 0; k < COLL_KEYS; k++)
             n += is_there(m, types[i].letter, k);
@@ -691,6 +691,10 @@ void server_coll_send(struct sim_world *w, struct wire *to, struct coll_model *m
         scores_add,         scores_add,      scores_change,  scores_look, scores_range,
         scores_pop,         scores_range,    scores_algebra, key_any,     key_any,
         scores_store_range, list_remove_some};
+    if (sim_world_below(w, 12) == 0) {
+        server_crowd_send(w, to, m->crowds);
+        return;
+    }
     world = w;
     wire = to;
     model = m;

@@ -3,6 +3,7 @@
  *   server_sim.c    strings, the clients, and the run of a seed
  *   server_wire.c   what a client sends, and what it must hear
  *   server_coll.c   lists, hashes, sets and sorted sets: random commands, and a model of what they say
+ *   server_crowd.c  the same of large ones
  */
 #ifndef SERVER_IMPL_H
 #define SERVER_IMPL_H
@@ -45,6 +46,14 @@ enum {
     COLL_MEMBERS = 32 /* that sets and sorted sets can have, fields that hashes can have */
 };
 
+enum crowd_type { CROWD_LIST, CROWD_HASH, CROWD_SET, CROWD_SCORES, CROWD_TYPES };
+enum { CROWD_KEYS = 2 };
+
+/* What a large one holds: from, from + 1, ... to - 1. */
+struct crowd {
+    unsigned from, to;
+};
+
 /* Values are numbers, from which their bytes are made; 0: none. */
 struct coll_model {
     struct list_model {
@@ -59,11 +68,14 @@ struct coll_model {
         uint32_t members;
         int quarters[COLL_MEMBERS];
     } scores[COLL_KEYS];
+    struct crowd crowds[CROWD_TYPES * CROWD_KEYS];
 };
 
 /* server_coll_send: one command; what it must say is expected. */
 void server_coll_send(struct sim_world *world, struct wire *w, struct coll_model *m);
 unsigned server_coll_count(const struct coll_model *m);
+void server_crowd_send(struct sim_world *world, struct wire *w, struct crowd *m);
+unsigned server_crowd_count(const struct crowd *m);
 /* server_coll_soon_gone: makes fields that live for 50 ms and members that live for a second beside some that stay.
  * server_coll_gone: asks for them when their time is over, of the members as well when `later`, and deletes what is left. */
 void server_coll_soon_gone(struct wire *w);

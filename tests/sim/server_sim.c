@@ -66,7 +66,6 @@ static void expect_value(struct client *c, const struct value_model *v) {
 static void flush_request(struct client *c) {
     /* A client that was reset learns it when it reads. */
     struct span request = server_request();
-    { static FILE *f; if (f == NULL) f = fopen("/tmp/h/cons-sent.bin", "w"); (void)fprintf(f, "@%u %zu\n", c->wire.id, request.len); (void)fwrite(request.ptr, 1, request.len, f); (void)fflush(f); }
     (void)sim_client_write(c->end, request.ptr, request.len);
     server_request_taken();
 }
@@ -430,7 +429,6 @@ static void client_read(struct client *c) {
             while (bytes[at] == c->wire.expected[c->wire.matched + at])
                 at++;
             size_t from = at < 60 ? 0 : at - 60;
-            (void)printf("client %u: ", c->wire.id);
             (void)printf("byte %zu; got:\n%.*s\nexpected:\n%.*s\n", c->wire.matched + at,
                          (int)((size_t)n - from < 120 ? (size_t)n - from : 120), bytes + from, 120,
                          c->wire.expected + c->wire.matched + from);
@@ -660,7 +658,7 @@ static void refuse_one(struct client *c, char *bytes, size_t size) {
     if (sim_verbose)
         (void)printf("%.*s\n", (int)server_request().len, server_request().ptr);
     flush_request(c);
-    shards_get(w.shards, (unsigned)below(w.n))->mem.fail_in = 1 + below(5);
+    shards_get(w.shards, (unsigned)below(w.n))->mem.fail_in = 1 + below(below(3) == 0 ? 300 : 5);
     for (unsigned rounds = 0; len == 0 || !heard_all(c, bytes, len, &refused); rounds++) {
         sim_world_round(&w);
         ssize_t n = sim_client_read(c->end, bytes + len, size - len);
