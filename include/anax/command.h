@@ -126,7 +126,8 @@ struct ctx {
     struct session *session; /* only with CMD_HOME, and in check and gather */
     uint64_t client_id;      /* of the connection that sent it, everywhere */
     bool again; /* CMD_FANOUT: gather wants another round of `each` before it replies */
-    void **state; /* CMD_FANOUT: what gather keeps for the next round, where `each` may read it; gather, which comes
+    void **
+        state; /* CMD_FANOUT: what gather keeps for the next round, where `each` may read it; gather, which comes
                      to its end even when there is no memory for the reply, frees it */
     struct key_slots *slots; /* keys lie on several shards; NULL: all here */
     int64_t tally;           /* JOIN_SUM: of what look or after counted; in decide: of all shards */

@@ -36,7 +36,7 @@ enum {
     NET_TICK_MS = 100,
     NET_SLICE_NS = 150000,   /* of expiry, and of freeing, in one turn */
     NET_SLICE_ENTRIES = 100, /* after which the clock is looked at */
-    NET_RELEASE_S = 3,       /* the allocator has given back most of what was freed by then, beside us */
+    NET_RELEASE_S = 3, /* the allocator has given back most of what was freed by then, beside us */
     NET_OUT_KEEP_BYTES = 64 * 1024,
     NET_BATCHES_KEPT = 1024, /* that many only after a moment of need: net_trim */
     NET_UNIT_KEEP_BYTES = 2048,
@@ -74,8 +74,8 @@ struct op {
         struct key_slots *slots; /* OP_ACROSS */
         void *state;             /* OP_ALL: what gather keeps for another round */
     };
-    size_t reply_end;        /* in the outbuf of its part */
-    uint32_t refs_end;       /* likewise */
+    size_t reply_end;  /* in the outbuf of its part */
+    uint32_t refs_end; /* likewise */
     uint32_t argc;
     uint32_t db;
     uint32_t slow_us; /* what it took, plus one; 0: not slow */

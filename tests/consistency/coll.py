@@ -156,9 +156,8 @@ def smove(space, key, value):
         target = holds(s, j, frozenset)
         if not member <= source:
             return 0
-        if i != j:
-            put(s, i, source - member)
-            s[j] = target | member
+        put(s, i, source - member)
+        s[j] = target | member
         return 1
     return run
 
@@ -270,7 +269,7 @@ def of_scores(names_of):
 
         def run(s):
             maps = [with_scores(s, i) for i in at]
-            return added_up(maps[:1] if names_of is difference else maps, names_of([frozenset(m) for m in maps]))
+            return added_up(maps, names_of([frozenset(m) for m in maps]))
         return run
     return make
 

@@ -370,6 +370,19 @@ def test_who_is_lost_is_open_no_longer_than_nobody_can_tell():
     assert [(t.start, t.end) for t in settled if t.type == "info"] == [(20, 35), (30, NEVER), (8, NEVER)]
 
 
+@pytest.mark.parametrize("lost, saw, end", [
+    (("rpush", "q", [[1, 2], None]), ("lrange", "q", [3, 2]), 35), (("lpush", "q", [["a"], None]), ("lpop", "p", [1, ["a"]]), 35),
+    (("rpush", "q", [[1], None]), ("lmove", "q", ["p", "LL", 1]), 35), (("rpush", "q", [[1], None]), ("lmpop", ["q"], ["L", 1, ["q", [1]]]), 35),
+    (("sadd", "s", [[7], None]), ("sinter", ["s", "t"], ["7"]), 35), (("zadd", "z", [[[7, 1]], None]), ("zrange", "z", [[7, 2]]), 35),
+    (("zincrby", "z", [7, 1, None]), ("zmpop", ["z"], ["MIN", 1, ["z", [[7, 1]]]]), 35), (("sadd", "s", [[7], None]), ("sort", "s", [None, [], None, [7]]), 35),
+    (("zadd", "z", [[[7, 1]], None]), ("zunion", ["z"], [[1, 7]]), NEVER), (("rpush", "q", [[1], None]), ("lrange", "q", "WRONGTYPE"), NEVER),
+    (("sadd", "s", [[5], None]), ("smembers", "s", [5]), NEVER), (("rpush", "q", [[1], None]), ("sort", "q", [None, [], "p", 1]), NEVER)], ids=str)
+def test_who_is_lost_and_what_others_find_of_it(lost, saw, end):
+    """But for 5, which another one has written as well."""
+    history = number([tx(1, 6, None, lost, type="info"), tx(2, 7, 8, ("zadd", "w", [[[5, 1]], 1])), tx(3, 30, 35, saw)])
+    assert exact.settle(history)[0].end == end
+
+
 def test_what_is_too_much_is_not_decided():
     history = number(together(*[[(W, "z", i)] for i in range(12)], [(RR, "z", 99)]))
     with pytest.raises(exact.Undecided):

@@ -48,17 +48,25 @@ void server_expect_bulk(struct wire *w, struct span s) {
     server_expect_text(w, "\r\n");
 }
 
+static void add(const char *bytes, size_t len) {
+    ASSERT(len < sizeof request - request_len);
+    memcpy(request + request_len, bytes, len);
+    request_len += len;
+}
+
+static void add_head(char type, size_t n) {
+    char text[HEAD_MAX];
+    add(text, (size_t)snprintf(text, sizeof text, "%c%zu\r\n", type, n));
+}
+
 void server_begin(unsigned argc) {
-    ASSERT(request_len + HEAD_MAX < sizeof request);
-    request_len += (size_t)snprintf(request + request_len, HEAD_MAX, "*%u\r\n", argc);
+    add_head('*', argc);
 }
 
 void server_arg(const char *bytes, size_t len) {
-    ASSERT(request_len + HEAD_MAX + len + 2 < sizeof request);
-    request_len += (size_t)snprintf(request + request_len, HEAD_MAX, "$%zu\r\n", len);
-    memcpy(request + request_len, bytes, len);
-    memcpy(request + request_len + len, "\r\n", 2);
-    request_len += len + 2;
+    add_head('$', len);
+    add(bytes, len);
+    add("\r\n", 2);
 }
 
 void server_word(const char *text) {
@@ -80,10 +88,7 @@ void server_key(const struct wire *w, char kind, unsigned k) {
 }
 
 void server_inline(const char *line) {
-    size_t len = strlen(line);
-    ASSERT(request_len + len < sizeof request);
-    memcpy(request + request_len, line, len);
-    request_len += len;
+    add(line, strlen(line));
 }
 
 struct span server_request(void) {

@@ -490,8 +490,7 @@ Test(string_multi, a_big_last_argument_is_taken_over_or_left_alone) {
     cr_assert(s.big == NULL);
     shard_claim();
     struct span key = SPAN("b");
-    const struct entry *e =
-        table_find(keyspace_table(s.home->keyspace, 0), key, hash_of(key));
+    const struct entry *e = table_find(keyspace_table(s.home->keyspace, 0), key, hash_of(key));
     cr_assert(entry_object(e) == adopted);
     /* Refused, by the condition or for want of memory, it stays with who offered it. */
     argv[0] = SPAN("msetnx");

@@ -344,8 +344,8 @@ static void choose_wants(struct sim_tx *t, struct tx_part *p, struct node *n) {
     n->here[at] = p->count != 0;
     for (unsigned i = 0; i < p->count; i++) {
         unsigned k = below(sim.keys), db = below(8) == 0 ? 1 : 0;
-        wants[i] =
-            (struct tx_want){.hash = hash_of_key(k), .db = db, .mode = (uint8_t)(TX_SHARED + below(2))};
+        wants[i] = (struct tx_want){
+            .hash = hash_of_key(k), .db = db, .mode = (uint8_t)(TX_SHARED + below(2))};
         uint8_t *mode = &n->mode[at][k][db];
         n->named[at][k][db] = true;
         *mode = *mode > wants[i].mode ? *mode : wants[i].mode;
@@ -470,13 +470,14 @@ static ON_SHARD void send_step(unsigned home) {
     struct sim_step *s = calloc(1, sizeof *s);
     check(s != NULL, "no memory for the test");
     struct shard *from = &sim.toy.shard[home];
-    *s = (struct sim_step){.msg = {.run = step_msg_run, .done = step_msg_done, .to = (uint16_t)at},
-                           .want = {.hash = hash_of_key(k), .mode = (uint8_t)(TX_SHARED + below(2))},
-                           .step = {.id = tx_next_id(&from->tx),
-                                    .home = (uint16_t)home,
-                                    .run = step_run,
-                                    .done = step_done},
-                           .node = id};
+    *s =
+        (struct sim_step){.msg = {.run = step_msg_run, .done = step_msg_done, .to = (uint16_t)at},
+                          .want = {.hash = hash_of_key(k), .mode = (uint8_t)(TX_SHARED + below(2))},
+                          .step = {.id = tx_next_id(&from->tx),
+                                   .home = (uint16_t)home,
+                                   .run = step_run,
+                                   .done = step_done},
+                          .node = id};
     s->step.arg = s;
     n->home = home;
     n->client = client_of(home);
