@@ -1,5 +1,6 @@
 #include "entry_impl.h"
 #include "morgue_impl.h"
+#include "shards/assert.h"
 
 unsigned morgue_bring(struct morgue *g, unsigned type, void *object) {
     const struct value_ops *ops = value_ops_of(type);
@@ -22,7 +23,10 @@ unsigned morgue_bring(struct morgue *g, unsigned type, void *object) {
 bool morgue_free_some(struct morgue *g, unsigned *budget) {
     while (g->first != NULL && *budget != 0) {
         struct object *o = g->first, *next = o->next;
-        if (!value_ops_of(o->type)->destroy_some(g->mem, o, budget))
+        unsigned before = *budget;
+        bool gone = value_ops_of(o->type)->destroy_some(g->mem, o, budget);
+        ASSERT(*budget <= before); /* else the next one would be freed in one go */
+        if (!gone)
             break;
         g->first = next;
         --*g->pending;

@@ -44,8 +44,10 @@ static ON_SHARD void sift(struct table *t, struct bucket *head, struct reaper *r
 /* expire_inside: takes out of an entry's object what is dead; true when nothing is left and the object is gone. */
 static ON_SHARD bool expire_inside(struct table *t, struct entry *e, struct reaper *r) {
     struct object *o = entry_object(e);
-    if (r->budget != 0)
+    unsigned before = r->budget;
+    if (before != 0)
         r->expired_inner += value_ops_of(o->type)->expire_some(t->mem, o, r->now_ms, &r->budget);
+    ASSERT(r->budget <= before);
     if (o->count == 0) {
         (void)table_drop_object(t, e);
         entry_set_object(e, NULL);

@@ -244,7 +244,7 @@ static ON_SHARD void net_trim(struct net *n) {
     n->spare_batch_least = n->spare_batch_count;
     n->spare_least = n->spare_count;
     n->commands_then = n->stats.commands;
-    if (any && quiet)
+    if (any && quiet && n->release_s == 0)
         mem_release_idle();
 }
 

@@ -277,14 +277,14 @@ bool btree_index_end_some(struct btree *t, unsigned *budget) {
             *b = *next;
             overflow_free(&x->overflows, next);
             count_overflows(t);
-            --*budget;
+            *budget -= *budget > 0;
             continue;
         }
         x->bucket_count = last;
         if (last % INDEX_SEGMENT == 0) {
             btree_free_buckets(t, x->segments[last / INDEX_SEGMENT], x->last_cap);
             x->last_cap = INDEX_SEGMENT;
-            --*budget;
+            *budget -= *budget > 0;
         }
     }
     if (x->segments != NULL)

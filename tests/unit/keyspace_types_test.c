@@ -1,5 +1,6 @@
 /* Keys of all types under the commands that move, copy and drop values, on one shard and over several: what memory that
  * fails leaves behind, and that every byte is charged to the shard that holds it. */
+#include "anax/val.h"
 #include "command_fixture.h"
 
 static const char *const keys[] = {"l",  "h",  "s",  "z",  "i",  "ht", "bl",
@@ -170,6 +171,127 @@ Test(keyspace_types, memory_that_fails_changes_nothing_on_one_shard, .timeout = 
 
 Test(keyspace_types, memory_that_fails_changes_nothing_on_three_shards, .timeout = 120) {
     fail_on(3);
+}
+
+/* --- slices --- */
+
+/* grow: a value of n elements more, by commands of this form. */
+static void grow(struct server *s, const char *command, const char *element, unsigned n) {
+    enum { EACH = 20, TEXT_BYTES = 4096 };
+    for (unsigned from = 0; from < n; from += EACH) {
+        char line[TEXT_BYTES];
+        size_t len = (size_t)snprintf(line, sizeof line, "%s", command);
+        for (unsigned i = from; i < from + EACH; i++) {
+            const char *at = element;
+            line[len++] = ' ';
+            for (; *at != '\0'; at++) { /* each # is the number */
+                if (*at == '#')
+                    len += (size_t)snprintf(line + len, sizeof line - len, "%u", i * 11);
+                else
+                    line[len++] = *at;
+            }
+            line[len] = '\0';
+        }
+        (void)run(s, line);
+    }
+}
+
+#define LONG "an-element-of-a-list-that-has-a-text-of-which-not-many-fit-into-one-chunk-of-it-"
+
+static const struct {
+    const char *name, *command, *element;
+    bool large; /* takes many allocations */
+} forms[] = {{"list", "rpush k", LONG LONG "#", true},
+             {"hash", "hset k", "f# v#", true},
+             {"set", "sadd k", "m#", true},
+             {"integers", "sadd k", "#", false},
+             {"integers and texts", "sadd k", "# m#", true},
+             {"sorted set", "zadd k", "# a-member-that-is-not-short-#", true},
+             {"hash with times", "hsetex k ex 100 fields 20", "f# v#", true},
+             {"set with times", "saddex k 100", "m#", true},
+             {"integers with times", "saddex k 100", "#", true}};
+
+/* take: the object that k held, which nothing holds any more. */
+static struct object *take(struct server *s) {
+    shard_claim();
+    char scratch[ENTRY_INLINE_MAX];
+    struct value v;
+    int64_t expire_ms;
+    struct span name = SPAN("k");
+    struct table *t = keyspace_table(s->home->keyspace, 0);
+    cr_assert(table_take(t, name, hash_of(name), scratch, &v, &expire_ms));
+    cr_assert(v.repr == REPR_OBJECT);
+    return v.object;
+}
+
+/* What object.h and val.h promise about freeing: as much as was asked for, no more, and the account is right
+ * before each slice. */
+Test(keyspace_types, inv9_every_form_is_freed_within_its_budget) {
+    static const unsigned budgets[] = {1, 2, 3, 64, 1000000};
+    enum { A_FEW = 10 }; /* more than it was asked for: the rest of a chain or leaf */
+    struct server s;
+    server_start(&s, 1);
+    struct mem *m = &s.home->mem;
+    for (size_t i = 0; i < COUNT_OF(forms); i++)
+        for (size_t b = 0; b < COUNT_OF(budgets); b++) {
+            grow(&s, forms[i].command, forms[i].element, 4000);
+            struct object *o = take(&s);
+            unsigned calls = 0, weight = o->weight;
+            int64_t used = m->used_bytes, bytes = (int64_t)o->bytes;
+            cr_assert((weight > OBJECT_WEIGHT_NOW) == forms[i].large, "%s: %u", forms[i].name,
+                      weight);
+            for (bool gone = false; !gone; calls++) {
+                unsigned budget = budgets[b];
+                gone = val_ops_of(o->form)->destroy_some(m, o, &budget);
+                cr_assert(budget <= budgets[b], "%s takes more than there is", forms[i].name);
+                cr_assert(gone || budget == 0, "%s stops early", forms[i].name);
+            }
+            cr_assert_eq(used - m->used_bytes, bytes, "%s", forms[i].name);
+            cr_assert(calls >= weight / (budgets[b] + A_FEW) / 2,
+                      "%s: %u calls for %u allocations, %u each", forms[i].name, calls, weight,
+                      budgets[b]);
+            cr_assert(calls <= weight * 2 / budgets[b] + 2, "%s: %u calls for %u, %u each",
+                      forms[i].name, calls, weight, budgets[b]);
+        }
+    server_stop(&s);
+}
+
+/* The same of taking out what is dead. */
+Test(keyspace_types, inv10_every_form_is_swept_within_its_budget) {
+    static const unsigned budgets[] = {1, 2, 3, 64, 1000000};
+    enum { TIMED = 4000 };
+    struct server s;
+    server_start(&s, 1);
+    struct mem *m = &s.home->mem;
+    for (size_t i = 6; i < COUNT_OF(forms); i++)
+        for (size_t b = 0; b < COUNT_OF(budgets); b++) {
+            grow(&s, forms[i].command, forms[i].element, TIMED);
+            (void)run(&s, i == 6 ? "hset k stays v" : "sadd k stays");
+            struct object *o = take(&s);
+            int64_t now_ms = NOW_MS + 100001;
+            unsigned calls = 0, expired = 0, budget = 0;
+            cr_assert_eq(o->count, TIMED + 1);
+            cr_assert(o->due_ms <= NOW_MS + 100000);
+            for (; o->due_ms < now_ms; calls++) {
+                budget = budgets[b];
+                unsigned some = val_ops_of(o->form)->expire_some(m, o, now_ms, &budget);
+                expired += some;
+                cr_assert(budget < budgets[b], "%s gets nowhere", forms[i].name);
+                cr_assert(some <= budgets[b] + 64, "%s: %u with %u", forms[i].name, some,
+                          budgets[b]);
+                cr_assert_eq(o->count, TIMED + 1 - expired);
+                cr_assert(calls < 100 * TIMED);
+            }
+            cr_assert_eq(expired, TIMED, "%s", forms[i].name);
+            cr_assert_eq(o->due_ms, OBJECT_NEVER);
+            cr_assert(calls <= TIMED * 4 / budgets[b] + 2, "%s: %u calls of %u", forms[i].name,
+                      calls, budgets[b]);
+            budget = UINT32_MAX;
+            int64_t used = m->used_bytes, bytes = (int64_t)o->bytes;
+            cr_assert(val_ops_of(o->form)->destroy_some(m, o, &budget));
+            cr_assert_eq(used - m->used_bytes, bytes, "%s", forms[i].name);
+        }
+    server_stop(&s);
 }
 
 /* object_of: NULL: it lies in its entry. */
