@@ -186,6 +186,15 @@ static bool maybe_dense(const struct val *v, const struct set_kind *k, int64_t *
     return n < SAMPLE_FROM || some - roaring_set_containers(nums, some) >= some * some / (8 * n);
 }
 
+/* looked_at: was a set of that size looked at already? Looking costs its size, and members may come and go around a
+ * power of two. The object remembers the power; a set that has shrunk to less than a quarter is another one. */
+static bool looked_at(struct object *o, uint64_t n) {
+    uint16_t power = (uint16_t)(64 - __builtin_clzll(n));
+    bool was = o->flags >= power && o->flags < power + 3;
+    o->flags = power;
+    return was;
+}
+
 /* turn: between bitmaps and a table, when the other one is smaller; the set has doubled. Without memory it stays. */
 static void turn(struct val *v, const struct set_kind *k) {
     size_t n = val_count(v);
@@ -196,6 +205,8 @@ static void turn(struct val *v, const struct set_kind *k) {
     } else if (v->form != VAL_TABLE || setval_due_ms(v) != OBJECT_NEVER) {
         return;
     }
+    if (looked_at(v->big, n))
+        return;
     int64_t first;
     if (!ints_of(v, k, &first, 1)) /* mostly texts */
         return;
@@ -209,8 +220,10 @@ static void turn(struct val *v, const struct set_kind *k) {
         size_t distinct = setval_sort(nums, n);
         ASSERT(distinct == n);
         if (dense(roaring_set_containers(nums, n), n) != was_dense &&
-            setval_big_of(&made, k, nums, n))
+            setval_big_of(&made, k, nums, n)) {
+            val_object(&made)->flags = val_object(v)->flags;
             replace(v, &made);
+        }
     }
     mem_free(v->mem, nums, 2 * n * sizeof(*nums));
 }
