@@ -3,6 +3,7 @@
 with borrowing on and off; a report in its log is a failure. Called by .ci/run."""
 
 import os
+import random
 import sys
 import threading
 import time
@@ -46,6 +47,27 @@ def watcher(server, stop):
         pass
 
 
+def across_shards(server, stop, seed):
+    """Lists, sets and sorted sets that several shards read in place and move between each other."""
+    r = random.Random(seed)
+    try:
+        with server.connect() as c:
+            while time.monotonic() < stop:
+                a, b = r.randrange(6), r.randrange(6)
+                n = r.randrange(100)
+                for call in (["SADD", "s:%d" % a, n, "m%d" % n], ["RPUSH", "l:%d" % a, n, "x" * n], ["ZADD", "z:%d" % a, n, "m%d" % n],
+                             ["HSET", "h:%d" % n, "f", n], ["SINTERSTORE", "s:%d" % b, "s:%d" % a, "s:0", "s:1"],
+                             ["SUNION", "s:%d" % a, "s:%d" % b], ["SMOVE", "s:%d" % a, "s:%d" % b, "m%d" % n],
+                             ["LMOVE", "l:%d" % a, "l:%d" % b, "LEFT", "RIGHT"], ["ZUNIONSTORE", "z:%d" % b, "2", "z:%d" % a, "s:%d" % b],
+                             ["ZRANGESTORE", "z:6", "z:%d" % a, "0", "20"], ["COPY", "l:%d" % a, "l:6", "REPLACE"],
+                             ["RENAME", "l:6", "l:7"], ["SORT", "s:%d" % a, "BY", "h:*->f", "GET", "h:*->f", "STORE", "l:%d" % b],
+                             ["HPEXPIRE", "h:%d" % n, "5", "FIELDS", "1", "f"], ["LTRIM", "l:%d" % b, "0", "50"],
+                             ["LMPOP", "3", "l:0", "l:1", "l:%d" % b, "LEFT", "COUNT", "2"]):
+                    c.cmd(*call)
+    except (Closed, OSError):
+        pass
+
+
 def main():
     bad = 0
     for io in ("uring", "epoll"):
@@ -53,6 +75,7 @@ def main():
             server = Server("anax", shards=4, io=io, borrow=borrow)
             stop = time.monotonic() + RUN_S
             beside = [threading.Thread(target=f, args=(server, stop)) for f in (whole_server_commands, watcher)]
+            beside += [threading.Thread(target=across_shards, args=(server, stop, seed)) for seed in range(3)]
             for thread in beside:
                 thread.start()
             wrong = []
