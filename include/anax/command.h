@@ -140,12 +140,13 @@ typedef void command_fn(struct ctx *c);
  *
  *   look    on every shard that has keys of it (ctx_first_slot, ctx_next_slot): reads. It may run more than once,
  *           and must then forget what it found before.
- *   decide  at home: false when it has replied and nothing more is to be done but `after` without `go`.
+ *   decide  at home: false when it has replied and nothing more is to be done but `after` without `go`. May read views in
+ *           place.
  *   run     the row's, on the shard of one key, argv[at]; sees the others by ctx_view (needs a `look` that is
  *           ctx_look_views). Sets slots->go for `after` to do its work.
  *   after   on every shard that has keys of it: cannot fail. Without slots->go it only drops what look kept.
  *
- * Any of them may be missing. What look, or without it after, replied is joined. */
+ * All of them see one time (now_ms), and no key that look found alive goes meanwhile. Any of them may be missing. What look, or without it after, replied is joined. */
 enum join {
     JOIN_NONE, /* decide or run replies */
     JOIN_SUM,  /* the sum of the tallies, as an integer */

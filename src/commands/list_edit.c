@@ -104,6 +104,8 @@ static ON_SHARD void ltrim_run(struct ctx *c) {
     to = to < 0 ? to + count : to < count ? to : count - 1;
     if (count == 0 || (from == 0 && to + 1 == count)) {
         coll_leave(c, &o);
+        if (count != 0) /* Redis tells WATCH of every LTRIM */
+            ctx_changed(c, 1);
         reply_ok(&c->reply);
     } else if (from > to) {
         list_take(c, &o, LISTVAL_HEAD, (uint64_t)count);

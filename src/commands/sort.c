@@ -91,19 +91,17 @@ bool sort_check(struct ctx *c) {
     return false;
 }
 
-/* sort_keys: the key and, behind STORE, another. */
+/* sort_keys: the key and, behind STORE, another, whatever else is wrong with the arguments. */
 static bool sort_keys(const struct span *argv, uint32_t argc, uint32_t *first, uint32_t *last,
                       uint32_t *step) {
-    struct sort_spec s;
-    const char *error;
     *first = *last = *step = 1;
-    if (argc < 2)
-        return false;
-    if (sort_parse(argv, argc, true, &s, &error) && s.store != 0) {
-        *last = s.store;
-        *step = s.store - 1;
+    for (uint32_t i = 2; i + 1 < argc; i += words_of(argv[i])) {
+        if (span_is(argv[i], "STORE")) {
+            *last = i + 1;
+            *step = i;
+        }
     }
-    return true;
+    return argc >= 2;
 }
 
 /* --- elements --- */

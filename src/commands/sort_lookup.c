@@ -257,9 +257,12 @@ static void sort_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) 
     *c->state = NULL;
 }
 
+enum { VARIANT_STORES, VARIANT_REPLIES, VARIANT_READ_ONLY };
 static struct command variants[] = {
     {"SORT", NULL, -2, NO_KEYS, CMD_WRITE | CMD_DENY_OOM | CMD_FANOUT | CMD_WHOLE | CMD_ROUNDS,
      .each = sort_each, .gather = sort_gather, .check = sort_check},
+    {"SORT", NULL, -2, NO_KEYS, CMD_READ | CMD_FANOUT | CMD_WHOLE | CMD_ROUNDS, .each = sort_each,
+     .gather = sort_gather, .check = sort_check},
     {"SORT_RO", NULL, -2, NO_KEYS, CMD_READ | CMD_FANOUT | CMD_WHOLE | CMD_ROUNDS,
      .each = sort_each, .gather = sort_gather, .check = sort_check},
 };
@@ -267,9 +270,11 @@ static struct command variants[] = {
 const struct command *sort_variant(const struct span *argv, uint32_t argc) {
     struct sort_spec s;
     const char *error;
-    bool read_only = span_is(argv[0], variants[1].name);
+    bool read_only = span_is(argv[0], variants[VARIANT_READ_ONLY].name);
     if (sort_parse(argv, argc, !read_only, &s, &error) && s.lookups)
-        return &variants[read_only];
+        return &variants[read_only      ? VARIANT_READ_ONLY
+                         : s.store != 0 ? VARIANT_STORES
+                                        : VARIANT_REPLIES];
     return command_find(argv[0]);
 }
 

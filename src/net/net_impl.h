@@ -132,10 +132,12 @@ struct batch {
     uint16_t parts_waiting; /* that are not back; of a unit, itself */
     uint16_t parts_live;    /* parts with refs_live, each keeps the batch, and the unit */
     uint64_t id;            /* its place among all that want locks */
-    bool ordered;           /* something that its client sent before is still under way */
-    bool holds_input;       /* nothing after it is parsed before it is done */
-    struct unit *unit;      /* while its transaction lives */
-    void *unit_room;        /* kept for the next one, or NULL */
+    int64_t
+        now_ms; /* of a unit: the time of all its steps, on every shard: what one finds alive is alive for all */
+    bool ordered;      /* something that its client sent before is still under way */
+    bool holds_input;  /* nothing after it is parsed before it is done */
+    struct unit *unit; /* while its transaction lives */
+    void *unit_room;   /* kept for the next one, or NULL */
     size_t unit_room_bytes;
     struct list watched; /* EXEC: what has to be unchanged */
     uint64_t exec_from_ns;
@@ -357,6 +359,7 @@ struct run {
     struct session *session; /* at home */
     uint32_t to;             /* up to this op, not included; OP_END: all */
     bool granted;            /* nothing can be in the way */
+    int64_t now_ms;          /* of a unit; 0: the shard's */
 };
 /* run_part: runs its commands from p->at on; false when it came upon a lock. What the commands after the next few will
  * touch is fetched meanwhile; run_prefetch fetches the buckets, where the sender could not. */

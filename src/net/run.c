@@ -220,7 +220,7 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
     struct outbuf *out = how->out;
     struct ctx c = {.shard = at,
                     .keyspace = at->keyspace,
-                    .now_ms = at->wall_ms,
+                    .now_ms = how->now_ms != 0 ? how->now_ms : at->wall_ms,
                     .reply = {out, b->proto, at->id},
                     .client_id = b->conn->session.id,
                     .no_touch = b->no_touch,
@@ -272,7 +272,7 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
 static struct ctx step_ctx(struct batch *b, struct op *op, struct shard *at, struct outbuf *out) {
     return (struct ctx){.shard = at,
                         .keyspace = at->keyspace,
-                        .now_ms = at->wall_ms,
+                        .now_ms = b->now_ms,
                         .reply = {out, b->proto, at->id},
                         .client_id = b->conn->session.id,
                         .no_touch = b->no_touch,

@@ -61,7 +61,7 @@ static void unit_hop(struct shard *at, struct tx_part *tp) {
     if (op->kind == OP_ACROSS || op->kind == OP_ALL) {
         step(u, p, at, op);
     } else {
-        struct run how = {.out = &p->out, .to = u->to, .granted = true};
+        struct run how = {.out = &p->out, .to = u->to, .granted = true, .now_ms = u->batch->now_ms};
         if (at == u->batch->net->shard)
             how.session = &u->batch->conn->session;
         (void)run_part(u->batch, p, at, &how);
@@ -490,7 +490,8 @@ static bool looks_early(const struct batch *b) {
 
 static bool reads_in_place(const struct batch *b) {
     for (uint32_t i = 0; i < b->op_count; i++)
-        if (b->ops[i].kind == OP_ACROSS && b->ops[i].cmd->across->at != 0)
+        if (b->ops[i].kind == OP_ACROSS &&
+            (b->ops[i].cmd->across->at != 0 || b->ops[i].cmd->across->decide != NULL))
             return true;
     return false;
 }
@@ -531,10 +532,11 @@ bool unit_start(struct batch *b) {
     u->tx.ops = &ops;
     u->tx.parts = u->parts;
     u->tx.part_count = (uint16_t)plan.parts;
-    u->tx.pins = reads_in_place(b);
+    u->tx.pins = b->exec || reads_in_place(b); /* time stands still in a transaction */
     u->tx.client = b->conn->session.id;
     u->tx.ordered = b->ordered;
     b->unit = u;
+    b->now_ms = home->wall_ms;
     tx_start(home, &u->tx);
     return true;
 }
