@@ -380,7 +380,7 @@ def test_encoding_of_what_is_moved(anax2):
     (["LSET", "{k}l", "9", "x"], False), (["LINSERT", "{k}l", "BEFORE", "b", "x"], True),
     (["LINSERT", "{k}l", "BEFORE", "none", "x"], False), (["LREM", "{k}l", "0", "b"], True),
     (["LREM", "{k}l", "0", "none"], False), (["LTRIM", "{k}l", "1", "1"], True), (["LTRIM", "{k}l", "5", "9"], True),
-    (["LTRIM", "{k}l", "0", "-1"], False), (["LMOVE", "{k}l", "{k}m", "LEFT", "LEFT"], True),
+    (["LTRIM", "{k}l", "0", "-1"], True), (["LMOVE", "{k}l", "{k}m", "LEFT", "LEFT"], True),
     (["LMOVE", "{k}none", "{k}l", "LEFT", "LEFT"], False), (["LMOVE", "{k}m", "{k}l", "LEFT", "LEFT"], True),
     (["LMPOP", "1", "{k}l", "LEFT"], True), (["LMPOP", "1", "{k}none", "LEFT"], False),
     (["LRANGE", "{k}l", "0", "-1"], False), (["LPOS", "{k}l", "b"], False)])
