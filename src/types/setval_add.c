@@ -242,7 +242,8 @@ static bool add_one_int(struct val *v, int64_t num, uint64_t *added) {
     bool fresh = v->form == VAL_NONE;
     size_t need = fresh ? INTSET_HEADER + width_for(num) : intset_bytes_with(v->bytes, num);
     *added = 0;
-    if (!fresh && need == intset_bytes(v->bytes)) /* it is there */
+    uint32_t at;
+    if (!fresh && intset_find(v->bytes, num, &at))
         return true;
     if (!val_room(v, need))
         return false;

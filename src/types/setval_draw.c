@@ -19,7 +19,7 @@ static uint64_t living(const struct val *v, const struct set_kind *k, int64_t no
     uint64_t n = 0;
     if (v->form == VAL_NONE)
         return 0;
-    if (likely(setval_due_ms(v) > now_ms))
+    if (likely(setval_due_ms(v) >= now_ms))
         return fields_count(v, &k->fields);
     fields_begin(&i, v, &k->fields, now_ms);
     while (fields_next(&i, &f))
