@@ -1,14 +1,15 @@
 /* coll_nomem_test.c: lists, hashes, sets, sorted sets and SORT when memory fails: each allocation of each command fails
  * once; either the command is refused and nothing has changed, or it went through as if nothing had been. */
-#include "command_fixture.h"
+#include "nomem.h"
 
-enum { LINE_BYTES = 8192, SITES_MAX = 3000 };
+enum { LINE_BYTES = 8192 };
 
 /* Small ones, ones that are about to outgrow their listpack, and large ones. Time is set by what a command says. */
 static const char *const keys[] = {"l",  "lb", "h", "hb", "ht",  "s",   "si",
                                    "sr", "sb", "z", "zb", "new", "new2"};
 
-static char *state_of(struct server *s) {
+static char *state_of(struct server *s, bool refused) {
+    (void)refused;
     char *text = NULL, line[LINE_BYTES];
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
@@ -73,57 +74,14 @@ static void prepare(struct server *s) {
     run(s, "pexpire zb 60000");
 }
 
-/* difference: where `b` begins to be another text than `a`. */
-static const char *difference(const char *a, const char *b) {
-    while (*a != '\0' && *a == *b)
-        a++, b++;
-    return b;
-}
-
-static unsigned fail_everywhere(struct server *s, const char *line) {
-    struct mem *m = &s->home->mem;
-    prepare(s);
-    char *before = state_of(s), *whole_reply = strdup(run(s, line)), *after = state_of(s);
-    unsigned refused = 0;
-    for (unsigned site = 1; site < SITES_MAX; site++) {
-        prepare(s);
-        int64_t used = m->used_bytes;
-        m->fail_in = site;
-        char *reply = strdup(run(s, line));
-        bool reached = m->fail_in == 0;
-        m->fail_in = 0;
-        shard_claim();
-        while (keyspace_free_some(s->home->keyspace, 1000)) {
-        }
-        int64_t used_now = m->used_bytes;
-        char *state = state_of(s);
-        if (strcmp(reply, "-ERR out of memory\r\n") == 0) {
-            refused++;
-            cr_assert(strcmp(state, before) == 0, "%s, failing at %u, changed: %.60s", line, site,
-                      difference(before, state));
-            cr_assert_leq(used_now, used + 4096, "%s, failing at %u", line, site);
-        } else {
-            cr_assert(strcmp(reply, whole_reply) == 0, "%s, failing at %u: %s", line, site, reply);
-            cr_assert(strcmp(state, after) == 0, "%s, failing at %u, differs: %.60s", line, site,
-                      difference(after, state));
-        }
-        free(reply);
-        free(state);
-        if (!reached)
-            break;
-    }
-    free(before);
-    free(after);
-    free(whole_reply);
-    return refused;
-}
+static const struct nomem how = {prepare, state_of, .slack_bytes = 4096, .shard = NOMEM_ALL_SHARDS};
 
 static void fail_all(const char *const *lines, size_t n) {
     struct server s;
     server_start(&s, 1);
     unsigned refused = 0;
     for (size_t i = 0; i < n; i++)
-        refused += fail_everywhere(&s, lines[i]);
+        refused += nomem_each(&s, &how, lines[i]);
     cr_assert(refused > n, "only %u failures were felt", refused);
     server_stop(&s);
 }

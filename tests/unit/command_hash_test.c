@@ -1,5 +1,5 @@
 /* command_hash_test.c: commands on hashes by a clock that the test moves, and when memory fails. */
-#include "command_fixture.h"
+#include "nomem.h"
 
 /* Both forms: hashes of more than so many fields are tables. */
 static const int64_t entries_max[] = {512, 3, 0};
@@ -131,7 +131,8 @@ static void ask(struct server *s, FILE *f, const char *before, const char *key, 
 }
 
 /* state_of: everything that clients can see of the keys. */
-static char *state_of(struct server *s) {
+static char *state_of(struct server *s, bool refused) {
+    (void)refused;
     char *text = NULL;
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
@@ -157,42 +158,8 @@ static void prepare(struct server *s) {
         run(s, lines[i]);
 }
 
-/* fail_everywhere: each allocation of the command fails once; either the command is refused and nothing has changed,
- * or it went through as if nothing had been. Returns how often it was refused. */
-static unsigned fail_everywhere(struct server *s, const char *line) {
-    prepare(s);
-    char *before = state_of(s);
-    char *whole_reply = strdup(run(s, line));
-    char *after = state_of(s);
-    run(s, "flushall sync");
-    int64_t empty = s->home->mem.used_bytes;
-    unsigned refused = 0;
-    bool reached = true;
-    for (unsigned site = 1; reached; site++) {
-        prepare(s);
-        s->home->mem.fail_in = site;
-        char *reply = strdup(run(s, line));
-        reached = s->home->mem.fail_in == 0;
-        s->home->mem.fail_in = 0;
-        char *state = state_of(s);
-        if (strcmp(reply, "-ERR out of memory\r\n") == 0) {
-            refused++;
-            cr_assert_str_eq(state, before, "%s, failing at %u, changed something", line, site);
-        } else {
-            cr_assert_str_eq(reply, whole_reply, "%s, failing at %u: %s", line, site, reply);
-            cr_assert_str_eq(state, after, "%s, failing at %u", line, site);
-        }
-        free(reply);
-        free(state);
-        run(s, "flushall sync");
-        cr_assert_eq(s->home->mem.used_bytes, empty, "%s, failing at %u, lost memory", line, site);
-        cr_assert_lt(site, 1000U);
-    }
-    free(before);
-    free(after);
-    free(whole_reply);
-    return refused;
-}
+static const struct nomem how = {prepare, state_of, .slack_bytes = INT32_MAX, .empties = true,
+                                 .shard = NOMEM_ALL_SHARDS};
 
 /* What needs memory whatever the form: a new key, or a text that the entry has no room for. */
 static const char *const needy[] = {
@@ -240,9 +207,9 @@ Test(command_hash, memory_that_fails_changes_nothing, .timeout = 120) {
         server_start(&s, 1);
         set_entries_max(&s, entries_max[i]);
         for (size_t n = 0; n < COUNT_OF(needy); n++)
-            cr_assert_gt(fail_everywhere(&s, needy[n]), 0U, "%s asked for no memory", needy[n]);
+            cr_assert_gt(nomem_each(&s, &how, needy[n]), 0U, "%s asked for no memory", needy[n]);
         for (size_t n = 0; n < COUNT_OF(modest); n++)
-            fail_everywhere(&s, modest[n]);
+            nomem_each(&s, &how, modest[n]);
         server_stop(&s);
     }
 }

@@ -1,23 +1,11 @@
 /* command_list_test.c: list commands on one shard and on several: memory that fails, and what long lists leave behind. */
-#include "command_fixture.h"
+#include "nomem.h"
 #include "shards/rng.h"
 
 static const unsigned shard_counts[] = {1, 2, 3, 8};
 
 /* Keys of every form; a, b, c, ... lie on different shards where there are several. */
 static const char *const state_keys[] = {"a", "b", "c", "d", "chunks", "long", "new"};
-
-static uint64_t used_bytes(struct server *s) {
-    uint64_t used = 0;
-    for (unsigned i = 0; i < shards_count(s->all); i++)
-        used += (uint64_t)shards_get(s->all, i)->mem.used_bytes;
-    return used;
-}
-
-static void set_failure(struct server *s, uint64_t site) {
-    for (unsigned i = 0; i < shards_count(s->all); i++)
-        shards_get(s->all, i)->mem.fail_in = site;
-}
 
 /* state_of: all that clients can see; encodings only when they are compared: without memory to make a listpack of it a
  * list stays in chunks. */
@@ -89,42 +77,7 @@ static const char *const lines[] = {
     "copy c new",
 };
 
-/* fail_everywhere: each allocation of the command fails once, on every shard; either it is refused and nothing has
- * changed, or it went through as if nothing had been. Returns how often it was refused. */
-static unsigned fail_everywhere(struct server *s, const char *line) {
-    unsigned refused = 0;
-    bool reached = true;
-    prepare(s);
-    char *before = state_of(s, true), *whole_reply = strdup(run(s, line)),
-         *after = state_of(s, false);
-    for (uint64_t site = 1; reached && site < 1000; site++) {
-        prepare(s);
-        uint64_t used = used_bytes(s);
-        set_failure(s, site);
-        char *reply = strdup(run(s, line));
-        reached = false;
-        for (unsigned i = 0; i < shards_count(s->all); i++)
-            reached = reached || shards_get(s->all, i)->mem.fail_in == 0;
-        set_failure(s, 0);
-        bool is_refusal = strcmp(reply, "-ERR out of memory\r\n") == 0;
-        char *state = state_of(s, is_refusal);
-        if (is_refusal) {
-            refused++;
-            cr_assert(strcmp(state, before) == 0, "%s, failing at %lu, changed something", line,
-                      site);
-            cr_assert_leq(used_bytes(s), used + 8192, "%s, failing at %lu", line, site);
-        } else {
-            cr_assert(strcmp(reply, whole_reply) == 0, "%s, failing at %lu: %s", line, site, reply);
-            cr_assert(strcmp(state, after) == 0, "%s, failing at %lu", line, site);
-        }
-        free(reply);
-        free(state);
-    }
-    free(before);
-    free(after);
-    free(whole_reply);
-    return refused;
-}
+static const struct nomem how = {prepare, state_of, .slack_bytes = 8192, .shard = NOMEM_ALL_SHARDS};
 
 Test(command_list, memory_that_fails_changes_nothing, .timeout = 60) {
     for (size_t n = 0; n < COUNT_OF(shard_counts); n++) {
@@ -132,7 +85,7 @@ Test(command_list, memory_that_fails_changes_nothing, .timeout = 60) {
         unsigned refused = 0;
         server_start(&s, shard_counts[n]);
         for (size_t i = 0; i < COUNT_OF(lines); i++)
-            refused += fail_everywhere(&s, lines[i]);
+            refused += nomem_each(&s, &how, lines[i]);
         cr_assert(refused > COUNT_OF(lines), "only %u failures were felt", refused);
         server_stop(&s);
     }

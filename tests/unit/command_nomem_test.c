@@ -1,10 +1,11 @@
 /* command_nomem_test.c: commands when memory fails, and that all of it comes back. */
-#include "command_fixture.h"
+#include "nomem.h"
 
 static const char *const state_keys[] = {"a", "b", "c", "d", "n", "big", "ttl", "new"};
 
 /* state_of: everything that clients can see of the keys. */
-static char *state_of(struct server *s) {
+static char *state_of(struct server *s, bool refused) {
+    (void)refused;
     char *text = NULL;
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
@@ -35,50 +36,6 @@ static void prepare(struct server *s) {
     run(s, "set t 1");
     run(s, "del t");
     s->db = 0;
-}
-
-static bool is_refusal(const char *reply) {
-    return strcmp(reply, "-ERR out of memory\r\n") == 0 ||
-           strcmp(reply,
-                  "-ERR Insufficient memory, failed allocating transient memory for LCS\r\n") == 0;
-}
-
-/* fail_everywhere: each allocation of the command fails once; either the command is refused and
- * nothing has changed, or it went through as if nothing had been. Returns how often it was
- * refused. */
-static unsigned fail_everywhere(struct server *s, const char *line) {
-    prepare(s);
-    char *before = state_of(s);
-    char *whole_reply = strdup(run(s, line));
-    char *after = state_of(s);
-    unsigned refused = 0;
-    for (unsigned site = 1; site < 1000; site++) {
-        prepare(s);
-        int64_t used = s->home->mem.used_bytes;
-        s->home->mem.fail_in = site;
-        char *reply = strdup(run(s, line));
-        bool reached = s->home->mem.fail_in == 0;
-        s->home->mem.fail_in = 0;
-        int64_t used_now = s->home->mem.used_bytes;
-        char *state = state_of(s);
-        if (is_refusal(reply)) {
-            refused++;
-            cr_assert(strcmp(state, before) == 0, "%s, failing at %u, changed something", line,
-                      site);
-            cr_assert_eq(used_now, used, "%s, failing at %u", line, site);
-        } else {
-            cr_assert(strcmp(reply, whole_reply) == 0, "%s, failing at %u: %s", line, site, reply);
-            cr_assert(strcmp(state, after) == 0, "%s, failing at %u", line, site);
-        }
-        free(reply);
-        free(state);
-        if (!reached)
-            break;
-    }
-    free(before);
-    free(after);
-    free(whole_reply);
-    return refused;
 }
 
 Test(command, memory_that_fails_changes_nothing, .timeout = 60) {
@@ -130,11 +87,13 @@ Test(command, memory_that_fails_changes_nothing, .timeout = 60) {
         "lcs a c idx",
         "scan 0 count 100",
     };
+    static const struct nomem how = {prepare, state_of, .slack_bytes = NOMEM_EXACT,
+                                     .shard = NOMEM_ALL_SHARDS};
     struct server s;
     server_start(&s, 1);
     unsigned refused = 0;
     for (size_t i = 0; i < COUNT_OF(lines); i++)
-        refused += fail_everywhere(&s, lines[i]);
+        refused += nomem_each(&s, &how, lines[i]);
     cr_assert(refused > COUNT_OF(lines), "only %u failures were felt", refused);
     server_stop(&s);
 }

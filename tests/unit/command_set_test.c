@@ -1,6 +1,6 @@
 /* command_set_test.c: the set commands: their replies, and what happens between shards when memory fails. One shard:
  * coll_nomem_test.c. */
-#include "command_fixture.h"
+#include "nomem.h"
 
 static const struct exchange exchanges[] = {
     {"sadd s 3 1 2 1", INT(3)},
@@ -114,11 +114,12 @@ Test(command_set, the_dead_are_not_seen) {
 
 /* --- between shards --- */
 
-enum { SHARDS = 3, SITES_MAX = 400 };
+enum { SHARDS = 3 };
 
 static const char *const keys[] = {"a", "b", "c", "d", "e", "ints", "new"};
 
-static char *state_of(struct server *s) {
+static char *state_of(struct server *s, bool refused) {
+    (void)refused;
     char *text = NULL, line[64];
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
@@ -152,50 +153,6 @@ static void prepare(struct server *s) {
     }
 }
 
-static int64_t used(const struct server *s) {
-    int64_t sum = 0;
-    for (unsigned i = 0; i < SHARDS; i++)
-        sum += shards_get(s->all, i)->mem.used_bytes;
-    return sum;
-}
-
-/* fail_everywhere: each allocation on one shard; returns how often the command was refused. */
-static unsigned fail_everywhere(struct server *s, const char *line, unsigned shard) {
-    struct mem *m = &shards_get(s->all, shard)->mem;
-    unsigned refused = 0;
-    prepare(s);
-    char *before = state_of(s);
-    char *whole = strdup(run(s, line));
-    char *after = state_of(s);
-    for (unsigned site = 1; site < SITES_MAX; site++) {
-        prepare(s);
-        int64_t used_before = used(s);
-        m->fail_in = site;
-        char *reply = strdup(run(s, line));
-        bool reached = m->fail_in == 0;
-        m->fail_in = 0;
-        int64_t used_after = used(s);
-        char *state = state_of(s);
-        if (strcmp(reply, "-ERR out of memory\r\n") == 0) {
-            refused++;
-            cr_assert_str_eq(state, before, "%s, failing at %u of shard %u", line, site, shard);
-            cr_assert_eq(used_after, used_before, "%s, failing at %u of shard %u", line, site,
-                         shard);
-        } else {
-            cr_assert_str_eq(reply, whole, "%s, failing at %u of shard %u", line, site, shard);
-            cr_assert_str_eq(state, after, "%s, failing at %u of shard %u", line, site, shard);
-        }
-        free(reply);
-        free(state);
-        if (!reached)
-            break;
-    }
-    free(before);
-    free(whole);
-    free(after);
-    return refused;
-}
-
 Test(command_set, memory_that_fails_changes_nothing_on_any_shard, .timeout = 120) {
     static const char *const lines[] = {
         "smove a b 1",           "smove b a x",
@@ -215,8 +172,10 @@ Test(command_set, memory_that_fails_changes_nothing_on_any_shard, .timeout = 120
     unsigned refused = 0;
     server_start(&s, SHARDS);
     for (size_t i = 0; i < COUNT_OF(lines); i++)
-        for (unsigned shard = 0; shard < SHARDS; shard++)
-            refused += fail_everywhere(&s, lines[i], shard);
+        for (int shard = 0; shard < SHARDS; shard++) {
+            struct nomem how = {prepare, state_of, .slack_bytes = NOMEM_EXACT, .shard = shard};
+            refused += nomem_each(&s, &how, lines[i]);
+        }
     cr_assert_gt(refused, 30, "%u", refused);
     server_stop(&s);
 }

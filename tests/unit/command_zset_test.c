@@ -1,6 +1,6 @@
 /* command_zset_test.c: sorted-set commands when memory fails, when a key dies between two steps, and how their keys and scores
  * are read. */
-#include "command_fixture.h"
+#include "nomem.h"
 #include "shards/decimal.h"
 #include "shards/rng.h"
 #include <math.h>
@@ -18,27 +18,9 @@ static void start(struct server *s, unsigned shards, int64_t entries) {
 
 /* --- when memory fails --- */
 
-static int64_t used_bytes(const struct server *s) {
-    int64_t used = 0;
-    for (unsigned i = 0; i < shards_count(s->all); i++)
-        used += shards_get(s->all, i)->mem.used_bytes;
-    return used;
-}
-
-static void set_failure(struct server *s, uint64_t site) {
-    for (unsigned i = 0; i < shards_count(s->all); i++)
-        shards_get(s->all, i)->mem.fail_in = site;
-}
-
-static bool failure_reached(const struct server *s) {
-    for (unsigned i = 0; i < shards_count(s->all); i++)
-        if (shards_get(s->all, i)->mem.fail_in == 0)
-            return true;
-    return false;
-}
-
 /* state_of: all that clients can see. */
-static char *state_of(struct server *s) {
+static char *state_of(struct server *s, bool refused) {
+    (void)refused;
     char *text = NULL, line[64];
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
@@ -111,49 +93,15 @@ static const char *const lines[] = {
     "copy a ttl replace",
 };
 
-/* fail_everywhere: each allocation of the command fails once, on every shard; either it is refused and nothing has
- * changed, or it went through as if nothing had been. Returns how often it was refused. */
-static unsigned fail_everywhere(struct server *s, const char *line) {
-    unsigned refused = 0;
-    bool reached = true;
-    prepare(s);
-    char *before = state_of(s), *whole_reply = strdup(run(s, line)), *after = state_of(s);
-    bool draws = strncmp(line, "zrandmember", 11) == 0;
-    for (uint64_t site = 1; reached && site < 3000; site++) {
-        prepare(s);
-        int64_t used = used_bytes(s);
-        set_failure(s, site);
-        char *reply = strdup(run(s, line));
-        reached = failure_reached(s);
-        set_failure(s, 0);
-        bool is_refusal = strcmp(reply, "-ERR out of memory\r\n") == 0;
-        int64_t used_now = used_bytes(s);
-        char *state = state_of(s);
-        if (is_refusal) {
-            refused++;
-            cr_assert_str_eq(state, before, "%s, failing at %lu, changed something", line, site);
-            cr_assert_leq(used_now, used, "%s, failing at %lu", line, site);
-        } else {
-            cr_assert(draws || strcmp(reply, whole_reply) == 0, "%s, failing at %lu: %s", line,
-                      site, reply);
-            cr_assert_str_eq(state, after, "%s, failing at %lu", line, site);
-        }
-        free(reply);
-        free(state);
-    }
-    cr_assert_not(reached, "%s: never ran whole", line);
-    free(before);
-    free(after);
-    free(whole_reply);
-    return refused;
-}
+static const struct nomem how = {prepare, state_of, .random = "zrandmember",
+                                 .shard = NOMEM_ALL_SHARDS};
 
 static void fail_all(unsigned shards, int64_t entries) {
     struct server s;
     unsigned refused = 0;
     start(&s, shards, entries);
     for (size_t i = 0; i < COUNT_OF(lines); i++)
-        refused += fail_everywhere(&s, lines[i]);
+        refused += nomem_each(&s, &how, lines[i]);
     cr_assert(refused > COUNT_OF(lines), "only %u failures were felt", refused);
     server_stop(&s);
 }
@@ -170,12 +118,12 @@ Test(command_zset, memory_is_given_back_when_keys_go, .timeout = 60) {
         start(&s, 1, entries_max[j]);
         prepare(&s);
         run(&s, "flushall sync");
-        int64_t empty = used_bytes(&s);
+        int64_t empty = nomem_used(&s);
         for (size_t i = 0; i < COUNT_OF(lines); i++) {
             prepare(&s);
             run(&s, lines[i]);
             run(&s, "flushall sync");
-            cr_assert_leq(used_bytes(&s), empty, "%s", lines[i]);
+            cr_assert_leq(nomem_used(&s), empty, "%s", lines[i]);
         }
         server_stop(&s);
     }
