@@ -66,10 +66,11 @@ static size_t lists_bytes(uint32_t cap) {
 static void recount(struct roaring *r, uint32_t at) {
     if (r->group == NULL)
         return;
-    for (uint32_t i = at / PART_GROUP * PART_GROUP; i < r->cap; i++) {
-        if (i % PART_GROUP == 0)
-            r->group[i / PART_GROUP] = 0;
-        r->group[i / PART_GROUP] += i < r->parts ? r->part[i].count : 0;
+    uint32_t end = r->cap / PART_GROUP;
+    for (uint32_t g = at / PART_GROUP; g < end; g++) {
+        r->group[g] = 0;
+        for (uint32_t i = g * PART_GROUP; i < r->parts && i < (g + 1) * PART_GROUP; i++)
+            r->group[g] += r->part[i].count;
     }
 }
 
