@@ -14,6 +14,7 @@
 #include "anax/outbuf.h"
 #include "anax/reply.h"
 #include "anax/session.h"
+#include "anax/work.h"
 #include "shards/shard.h"
 
 enum { COMMAND_NAME_MAX = 24, COMMANDS_MAX = 512 };
@@ -46,7 +47,8 @@ enum command_flags {
     CMD_WHOLE = 1 << 23,    /* with CMD_FANOUT: `each` runs on all shards as at one moment */
     CMD_ACROSS = 1 << 24,   /* `across` even when all keys lie on one shard */
     CMD_AT_ONCE = 1 << 25,  /* MULTI does not keep it for EXEC: it runs, or is refused, at once */
-    CMD_ROUNDS = 1 << 26    /* with CMD_WHOLE: gather may want another round, at the same moment */
+    CMD_ROUNDS = 1 << 26,   /* with CMD_WHOLE: gather may want another round, at the same moment */
+    CMD_LONG = 1 << 27 /* run may take long with huge values, and knows of ctx_long and ctx_work */
 };
 
 enum acl_category {
@@ -129,6 +131,10 @@ struct ctx {
     void **
         state; /* CMD_FANOUT: what gather keeps for the next round, where `each` may read it; gather, which comes
                      to its end even when there is no memory for the reply, frees it */
+    struct work **work; /* what run, or gather, left to be done beside the shard; NULL: it cannot */
+    bool
+        locked; /* nobody sees or changes its keys before it has replied, however many turns that takes */
+    bool more;               /* it has not replied yet, and is called again */
     struct key_slots *slots; /* keys lie on several shards; NULL: all here */
     int64_t tally;           /* JOIN_SUM: of what look or after counted; in decide: of all shards */
 };
@@ -321,6 +327,30 @@ struct object_info {
 void object_describe(const struct entry *e, struct object_info *out);
 /* ctx_reply_text: replies a text for people and frees it; or replies that there was no memory for it. */
 void ctx_reply_text(struct ctx *c, struct outbuf *text);
+/* What takes long does not stall the shard (shards/job.h). A handler of a CMD_LONG row, or gather, does it so:
+ *
+ *     struct copying w;
+ *     if (!ctx_resume(c, &w, sizeof w)) {
+ *         ... looks at keys, and replies errors
+ *         if (ctx_long(c, elements))
+ *             return;
+ *         w = ... what there is to do
+ *         if (!ctx_work(c, elements, copy_all, &w, sizeof w))
+ *             return;
+ *     }
+ *     ... stores and replies what copy_all has left in w
+ *
+ * ctx_long: true: this many elements take long, and the keys are not locked yet: the handler, which has changed and kept
+ * nothing, returns, and is called again when they are. ctx_work: true: fn has run over *state. False: the handler returns,
+ * and is called again when fn has run beside the shard, over a copy of *state, which must not point into itself.
+ * ctx_resume: true: it has, and *state is what it left. Then all is as it was: the keys, the views of them, the time.
+ *
+ * fn may read what the keys hold, in place, on whichever shard, and of a key that the command has locked exclusively change the
+ * object too; no entry, no table. What it allocates and frees it counts on `m`, which after ctx_resume is charged to
+ * the shard: a struct val that it made has that account, and gets the shard's before it is used. It must not fail to return. */
+bool ctx_long(struct ctx *c, uint64_t elements) ON_SHARD;
+bool ctx_work(struct ctx *c, uint64_t elements, work_fn *fn, void *state, size_t bytes) ON_SHARD;
+bool ctx_resume(struct ctx *c, void *state, size_t bytes) ON_SHARD;
 /* ctx_oom: replies that memory is out. */
 void ctx_oom(struct ctx *c);
 

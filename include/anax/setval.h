@@ -6,14 +6,17 @@
  *                 VAL_INTSET    intset.h; up to intset_max integers
  *                 VAL_LISTPACK, VAL_LISTPACK_TTL, VAL_TABLE    fields.h
  *                 VAL_ROARING   struct object | parts, ordered by high 32 bits -> a bitmap of the low 32 bits (CRoaring)
- *                                             | rest -> a fields form: members that are no integers, or have a time
+ *                                             | rest -> a fields form: members that are no integers, or have a time,
+ *                                                       and integers that there is no part for
  *
  * Conversions as Redis 8 does them, where its clients see them: an intset that gets a text becomes a listpack of at most
  *             fields.entries_max members, else a table; what Redis calls a hashtable is a table or roaring. Integers go
  *             into bitmaps when these are not larger than a table of their texts would be: decided when they
- *             leave the intset and, up to SETVAL_TURN_MAX members, whenever the set has doubled.
+ *             leave the intset and, up to SETVAL_TURN_MAX members, whenever the set has doubled. Parts are a sorted
+ *             array, so a new one moves the others: an integer that would need one part more than parts_max goes
+ *             beside the bitmaps, for what it costs in a table, which is a fifth of a part of its own.
  * Threads     as val.h says. Invariants: those of val.h and fields.h; (7) taking out cannot fail. (8) a member is in the
- *             bitmaps or in `rest`, not in both (a dead row of `rest` is no member).
+ *             bitmaps or in `rest`, not in both (a dead row of `rest` is no member). (9) there are at most parts_max parts.
  * Source      CRoaring; Redis's SADD and its kin; Dragonfly's SADDEX, FIELDTTL and FIELDEXPIRE.
  */
 #ifndef ANAX_SETVAL_H
@@ -24,17 +27,21 @@
 #include "anax/val.h"
 #include "shards/rng.h"
 
-enum { SETVAL_TURN_MAX = 65536 };
+enum { SETVAL_TURN_MAX = 65536, SETVAL_PARTS_MAX = 2048 };
 
-/* intset_max: set-max-intset-entries. fields: not valued, set-max-listpack-entries and -value. */
+/* intset_max: set-max-intset-entries. fields: not valued, set-max-listpack-entries and -value. parts_max: 0:
+ * SETVAL_PARTS_MAX; tests have less. */
 struct set_kind {
     uint64_t intset_max;
     struct fields_kind fields;
+    uint32_t parts_max;
 };
 
 /* --- members --- */
 /* setval_count: those whose time has come included. O(1). */
 uint64_t setval_count(const struct val *v);
+/* setval_living: without them. O(1) unless something has died and was not swept yet: O(N). */
+uint64_t setval_living(const struct val *v, const struct set_kind *k, int64_t now_ms);
 /* setval_find: false: no such member. *expire_ms (NULL: not asked for): its time or FIELDS_NEVER. O(1), O(N) in a listpack. */
 bool setval_find(const struct val *v, const struct set_kind *k, struct span name, int64_t now_ms,
                  int64_t *expire_ms);
@@ -79,13 +86,14 @@ struct set_draw {
     const struct val *v;
     const struct set_kind *k;
     int64_t now_ms;
-    uint64_t ints, others; /* how many of each there are to choose from */
+    uint64_t ints, others; /* how many of each there are to choose from, the dead included */
+    uint64_t refused;      /* dead ones that were drawn so far */
 };
-/* setval_draw_begin: counts the living. O(1) unless something has died and was not swept yet. setval_draw: each member
- * with the same chance; false: there is none. About O(1). */
+/* setval_draw_begin: O(1). setval_draw: each living member with the same chance; false: there is none. O(1) on average
+ * while a share of the set is alive, whatever its size; at most O(N). */
 void setval_draw_begin(struct set_draw *d, const struct val *v, const struct set_kind *k,
                        int64_t now_ms);
-bool setval_draw(const struct set_draw *d, struct rng *r, struct lp_item *out);
+bool setval_draw(struct set_draw *d, struct rng *r, struct lp_item *out);
 
 /* setval_scan: as fields_scan: visits members of about `count` places. The guarantee holds when the form changes, too. */
 uint64_t setval_scan(const struct val *v, const struct set_kind *k, uint64_t cursor, uint64_t count,

@@ -41,6 +41,9 @@
  * Single steps  A command on one shard runs at once when no claim there conflicts with it (tx_conflicts),
  *             whether that claim is granted or not; else it becomes a claim of its own (tx_wait) with an
  *             id of its home.
+ * Long hops, long steps  What takes longer than a turn may keep its locks meanwhile: a hop that sets p->more is
+ *             called again by tx_hop_on, and its transaction goes on when all have ended; a step whose run returns false
+ *             is run again by tx_go_on. Whoever waits for them waits for what runs.
  * Order        what a client sends while something that it sent before is still under way (`ordered`) keeps its order
  *             with that on every key, even when both only read: else one that yields to a write could see it while
  *             the later one has not.
@@ -89,8 +92,9 @@ struct tx_part {
     uint8_t whole; /* tx_mode: of everything on that shard */
     bool run;      /* takes part in the next hop */
     bool release;  /* lets go of its locks at the end of that hop */
+    bool more;     /* set by hop, on the part's shard: it is not over, and tx_hop_on will come */
     /* tx.c's: */
-    bool granted, granted_at_once, refused, released;
+    bool granted, granted_at_once, refused, released, later;
     uint32_t seen, sent; /* messages of that shard about this part */
     uint64_t clock;
     struct tx_claim *claim;
@@ -182,6 +186,11 @@ void tx_start(struct shard *home, struct tx *t) ON_SHARD;
  * of what is left, without waiting for it. */
 void tx_hop(struct shard *home, struct tx *t) ON_SHARD;
 void tx_end(struct shard *home, struct tx *t) ON_SHARD;
+/* tx_hop_on: on the shard of a part that wanted it, in a later turn than the hop: calls hop again. */
+void tx_hop_on(struct shard *at, struct tx_part *p) ON_SHARD;
+/* tx_hold: from ops->next, instead of tx_hop or tx_end: next comes again when tx_unhold was called, in a later turn. */
+void tx_hold(struct tx *t);
+void tx_unhold(struct shard *home, struct tx *t) ON_SHARD;
 
 /* A step on one shard that has to wait. */
 struct tx_step {
@@ -192,12 +201,17 @@ struct tx_step {
     const struct tx_want *wants;
     uint32_t count;
     uint8_t whole;
-    void (*run)(struct shard *at, void *arg);    /* when its turn has come, here; lets go at once */
+    bool pins; /* as of a transaction */
+    /* When its turn has come, here; it lets go when that returns true, and else is called again by tx_go_on. */
+    bool (*run)(struct shard *at, void *arg, struct tx_claim *self);
     void (*done)(struct shard *home, void *arg); /* then, at home */
     void *arg;
 };
 /* tx_wait: copies what it needs. ERR_NOMEM: nothing has happened. */
 MUST_CHECK enum err tx_wait(struct shard *at, const struct tx_step *step) ON_SHARD;
+
+/* tx_go_on: in a later turn than the run that returned false. */
+void tx_go_on(struct shard *at, struct tx_claim *self) ON_SHARD;
 
 /* tx_idle: nothing of this shard waits or runs, and no transaction of its home either. */
 bool tx_idle(const struct tx_shard *s);

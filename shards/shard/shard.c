@@ -1,4 +1,4 @@
-#include "shards/shard.h"
+#include "job_impl.h"
 #include "shards/assert.h"
 #include "shards/clock.h"
 #include "shards/log.h"
@@ -23,6 +23,7 @@ struct shard_impl {
     uint64_t stop_by_ns;
     uint64_t turn_from_ns; /* when the events of this turn had come */
     unsigned waiting;      /* messages in all backlogs */
+    struct jobs jobs;
     struct backlog backlog[];
 };
 
@@ -54,6 +55,10 @@ struct shard *shards_get(const struct shards *a, unsigned id) {
 
 void *shards_arg(const struct shards *a) {
     return a->config.arg;
+}
+
+struct jobs *shard_jobs(struct shard *s) {
+    return &s->impl->jobs;
 }
 
 struct tx_shard *tx_of(struct shard *s) {
@@ -225,6 +230,8 @@ unsigned shard_turn(struct shard *s, uint64_t timeout_ns) {
         if (n == 0 && !any_kick(&k))
             break;
     }
+    if (jobs_any(&s->impl->jobs))
+        jobs_finish(&s->impl->jobs);
     s->needs_owner = false;
     s->all->config.hooks->turn_end(s);
     bus_publish(s->bus, s->id, note_kick, &k);
@@ -311,6 +318,7 @@ static enum err shard_create(struct shards *a, unsigned id, const char **why) {
     struct shard *s = &impl->shard;
     a->shards[id] = impl;
     *s = (struct shard){.id = (uint16_t)id, .all = a, .bus = a->bus, .mem = fresh, .impl = impl};
+    jobs_init(&impl->jobs, s);
     rng_seed(&s->rng, a->config.seed * 0x9e3779b97f4a7c15ULL + id + 1);
     enum err e = tx_shard_init(&s->tx, s, s->id, &s->mem, post);
     if (e == OK)
@@ -350,6 +358,7 @@ enum err shards_create(struct shards **out, const struct shards_config *c, const
 
 static enum err thread_start(struct shards *a, unsigned id) {
     pthread_attr_t attr;
+    a->shards[id]->jobs.threads = true;
     if (pthread_attr_init(&attr) != 0)
         return ERR_NOMEM;
     int failed = 0;
@@ -403,6 +412,8 @@ void shards_join(struct shards *a) {
         (void)pthread_join(a->shards[i]->thread, NULL);
         a->shards[i]->thread_runs = false;
     }
+    for (unsigned i = 0; i < a->count; i++)
+        jobs_stop(&a->shards[i]->jobs);
 }
 
 int64_t shards_destroy(struct shards *a) {

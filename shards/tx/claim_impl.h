@@ -36,6 +36,8 @@ struct tx_claim {
     uint64_t client;
     bool ordered;
     bool granted, asking, released, ask_yes, exclusive;
+    bool noticing,
+        ends_hop; /* the notice is on its way; it goes once more when it is back, to tell of the end of a hop */
     uint8_t whole;
     bool pins;
     uint32_t out, sent; /* messages to its home: on their way; in all */

@@ -77,9 +77,44 @@ static void notice_run(struct shard *home, struct bus_msg *m) {
     advance(home, p->tx);
 }
 
+static void hop_ended_run(struct shard *home, struct bus_msg *m) {
+    shard_claim();
+    struct tx_claim *c = CONTAINER_OF(m, struct tx_claim, notice);
+    struct tx_part *p = c->part;
+    p->seen++;
+    p->released |= p->release;
+    p->tx->unanswered--;
+    advance(home, p->tx);
+}
+
+static void notice_done(struct shard *at, struct bus_msg *m);
+
+/* send_notice: counted by the caller. */
+static void send_notice(struct tx_claim *c, void (*run)(struct shard *home, struct bus_msg *m),
+                        uint16_t home) {
+    c->noticing = true;
+    c->notice.run = run;
+    c->notice.done = notice_done;
+    c->notice.to = home;
+    c->shard->post(c->shard->shard, &c->notice);
+}
+
 static void notice_done(struct shard *at, struct bus_msg *m) {
+    struct tx_claim *c = CONTAINER_OF(m, struct tx_claim, notice);
     (void)at;
-    from_home(CONTAINER_OF(m, struct tx_claim, notice));
+    c->noticing = false;
+    if (unlikely(c->ends_hop)) {
+        c->ends_hop = false;
+        send_notice(c, hop_ended_run, home_of(c));
+    }
+    from_home(c);
+}
+
+static void notify(struct tx_claim *c, void (*run)(struct shard *home, struct bus_msg *m),
+                   uint16_t home) {
+    c->out++;
+    c->sent++;
+    send_notice(c, run, home);
 }
 
 static ON_SHARD void may_go(struct tx_claim *c);
@@ -125,7 +160,8 @@ static void ask(struct tx_claim *c) {
         c->shard->waiting++;
         return;
     }
-    ASSERT(c->part != NULL); /* a step that was told is gone */
+    if (c->part == NULL) /* a step that runs */
+        return;
     if (c->asking)
         return;
     c->asking = true;
@@ -178,19 +214,16 @@ static void step_done_run(struct shard *home, struct bus_msg *m) {
 
 static ON_SHARD void step_go(struct tx_claim *c) {
     struct tx_shard *s = c->shard;
-    c->step.run(s->shard, c->step.arg);
-    c->notice.run = step_done_run;
-    c->notice.done = notice_done;
+    if (!c->step.run(s->shard, c->step.arg, c))
+        return;
     c->clock = s->clock;
-    to_home(c, &c->notice, c->step.home);
+    notify(c, step_done_run, c->step.home);
     release(c);
 }
 
 static ON_SHARD void part_go(struct tx_claim *c) {
     look(c->shard, c->part);
-    c->notice.run = notice_run;
-    c->notice.done = notice_done;
-    to_home(c, &c->notice, home_of(c));
+    notify(c, notice_run, home_of(c));
 }
 
 /* serve: tells those that were granted. What they do may let others go, which then are served here too. */
@@ -252,7 +285,29 @@ static ON_SHARD void release_at(struct tx_part *p) {
 }
 
 static ON_SHARD void hop_at(struct shard *at, struct tx_part *p) {
+    p->more = false;
     p->tx->ops->hop(at, p);
+    if (p->more)
+        p->later = true;
+    else if (p->release)
+        release_at(p);
+}
+
+/* tx_hop_on: the message of the hop is home already, or on its way there: what tells of the end is another one. */
+void tx_hop_on(struct shard *at, struct tx_part *p) {
+    struct tx_claim *c = p->claim;
+    ASSERT(c != NULL && p->later);
+    p->more = false;
+    p->tx->ops->hop(at, p);
+    if (p->more)
+        return;
+    if (c->noticing) {
+        c->ends_hop = true;
+        c->out++;
+        c->sent++;
+    } else {
+        notify(c, hop_ended_run, home_of(c));
+    }
     if (p->release)
         release_at(p);
 }
@@ -295,6 +350,8 @@ static void schedule_done(struct shard *home, struct bus_msg *m) {
 static void part_done(struct shard *home, struct bus_msg *m) {
     shard_claim();
     struct tx_part *p = CONTAINER_OF(m, struct tx_part, msg);
+    if (p->later) /* its end comes by another message */
+        return;
     p->released |= p->release;
     p->tx->unanswered--;
     advance(home, p->tx);
@@ -326,6 +383,7 @@ void tx_start(struct shard *home, struct tx *t) {
         p->tx = t;
         p->claim = NULL;
         p->run = p->release = p->granted = p->granted_at_once = p->refused = p->released = false;
+        p->later = false;
         p->seen = p->sent = 0;
         if (p->shard == s->id)
             mine = p;
@@ -346,7 +404,7 @@ void tx_hop(struct shard *home, struct tx *t) {
         struct tx_part *p = &t->parts[i];
         if (!p->run)
             continue;
-        p->run = false;
+        p->run = p->later = false;
         ASSERT(!p->released);
         if (p->shard == tx_of(home)->id)
             mine = p;
@@ -355,8 +413,21 @@ void tx_hop(struct shard *home, struct tx *t) {
     }
     if (mine != NULL) {
         hop_at(home, mine);
-        mine->released = mine->release;
+        if (mine->later)
+            t->unanswered++;
+        else
+            mine->released = mine->release;
     }
+}
+
+void tx_hold(struct tx *t) {
+    ASSERT(t->in_next && t->state == TX_RUNNING);
+    t->unanswered++;
+}
+
+void tx_unhold(struct shard *home, struct tx *t) {
+    t->unanswered--;
+    advance(home, t);
 }
 
 void tx_end(struct shard *home, struct tx *t) {
@@ -414,7 +485,7 @@ static void advance(struct shard *home, struct tx *t) {
 enum err tx_wait(struct shard *at, const struct tx_step *step) {
     struct tx_shard *s = tx_of(at);
     clock_merge(s, step->id >> TX_HOME_BITS);
-    struct tx_claim *c = claim_add(s, step->id, step->wants, step->count, step->whole, false);
+    struct tx_claim *c = claim_add(s, step->id, step->wants, step->count, step->whole, step->pins);
     if (c == NULL)
         return ERR_NOMEM;
     s->stats.steps_waited++;
@@ -424,6 +495,12 @@ enum err tx_wait(struct shard *at, const struct tx_step *step) {
     may_go(c);
     serve(s);
     return OK;
+}
+
+void tx_go_on(struct shard *at, struct tx_claim *self) {
+    ASSERT(self->granted && self->part == NULL);
+    step_go(self);
+    serve(tx_of(at));
 }
 
 /* --- for an operator --- */

@@ -100,11 +100,17 @@ static ON_SHARD void object_run(struct ctx *c) {
     reply_status(&c->reply, text);
 }
 
-/* --- SET-ACTIVE-EXPIRE, FAIL-ALLOC --- */
+/* --- SET-ACTIVE-EXPIRE, LONG-ELEMENTS, FAIL-ALLOC --- */
 
 static ON_SHARD void set_active_expire_each(struct ctx *c) {
     int64_t on;
     instance_of(c->shard)->expire_off = !words_int(c->argv[2], &on) || on == 0;
+}
+
+static ON_SHARD void long_elements_each(struct ctx *c) {
+    int64_t n;
+    instance_of(c->shard)->long_elements =
+        words_int(c->argv[2], &n) && n >= 0 ? (uint64_t)n : WORK_ELEMENTS_MIN;
 }
 
 static bool read_every(const struct ctx *c, uint64_t *every) {
@@ -357,6 +363,9 @@ static const struct command rows[] = {
      .each = fail_alloc_each, .gather = fail_alloc_gather, .syntax = "n:integer"},
     {"DEBUG|LOG", log_run, 3, NO_KEYS, FLAGS, 0, GROUP, SINCE, "O(1)",
      "Writes a message to the log.", .check = allowed, .syntax = "message"},
+    {"DEBUG|LONG-ELEMENTS", NULL, 3, NO_KEYS, FLAGS | CMD_FANOUT, 0, GROUP, SINCE, "O(1)",
+     "From how many elements on a command is done beside the shard.", .check = allowed,
+     .each = long_elements_each, .gather = command_ok_gather, .syntax = "elements:integer"},
     {"DEBUG|OBJECT", object_run, 3, KEY(2), FLAGS, 0, GROUP, SINCE, "O(1)",
      "Tells how the value of a key is kept.", .check = allowed, .key_access = "RO",
      .syntax = "key"},

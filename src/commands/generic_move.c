@@ -50,10 +50,9 @@ static ON_SHARD bool put_view(struct ctx *c, const struct place *to, const struc
 }
 
 /* copy_object: NULL: no memory. */
-static ON_SHARD void *copy_object(struct ctx *c, const struct view *v) {
-    struct mem *m = keyspace_mem(c->keyspace);
-    if (v->value.type == VALUE_STRING) {
-        const struct blob *from = v->value.object;
+static void *copy_object(struct mem *m, const struct value *v) {
+    if (v->type == VALUE_STRING) {
+        const struct blob *from = v->object;
         struct blob *b = blob_create(m, from->len);
         if (b == NULL)
             return NULL;
@@ -62,8 +61,8 @@ static ON_SHARD void *copy_object(struct ctx *c, const struct view *v) {
         return b;
     }
     struct val from, to;
-    val_of_object(&from, NULL, v->value.object);
-    val_init(&to, m, v->value.type);
+    val_of_object(&from, NULL, v->object);
+    val_init(&to, m, v->type);
     return val_copy(&to, &from) ? val_object(&to) : NULL;
 }
 
@@ -75,20 +74,25 @@ static ON_SHARD void drop_object(struct ctx *c, unsigned type, void *object) {
         keyspace_bury(c->keyspace, object);
 }
 
+/* put_own: puts an object that nothing holds yet; NULL: there was no memory for it. */
+static ON_SHARD bool put_own(struct ctx *c, const struct place *to, const struct view *v) {
+    if (v->value.object == NULL) {
+        ctx_oom(c);
+        return false;
+    }
+    if (put_view(c, to, v))
+        return true;
+    drop_object(c, v->value.type, v->value.object);
+    return false;
+}
+
 /* put_copy: the same with an object of its own. */
 static ON_SHARD bool put_copy(struct ctx *c, const struct place *to, const struct view *v) {
     if (v->value.repr != REPR_OBJECT)
         return put_view(c, to, v);
     struct view own = *v;
-    own.value.object = copy_object(c, v);
-    if (own.value.object == NULL) {
-        ctx_oom(c);
-        return false;
-    }
-    if (put_view(c, to, &own))
-        return true;
-    drop_object(c, own.value.type, own.value.object);
-    return false;
+    own.value.object = copy_object(keyspace_mem(c->keyspace), &v->value);
+    return put_own(c, to, &own);
 }
 
 /* put_shared: the same on one shard. A blob is shared until one of its entries writes: copying
@@ -267,6 +271,45 @@ static bool copy_options(struct ctx *c, uint32_t *db, bool *replace) {
     return true;
 }
 
+/* A value that is copied beside the shard. */
+struct copying {
+    struct value from;
+    void *made; /* NULL: no memory */
+};
+
+static void copy_beside(void *state, struct mem *m) {
+    struct copying *w = state;
+    w->made = copy_object(m, &w->from);
+}
+
+/* elements_of: those that copying it takes time for. */
+static uint64_t elements_of(const struct view *v) {
+    bool heavy = v->value.repr == REPR_OBJECT && v->value.type != VALUE_STRING;
+    return heavy ? ((const struct object *)v->value.object)->count : 0;
+}
+
+/* copy_long: false: there is nothing long to do, or it has been done (*made). */
+static ON_SHARD bool copy_long(struct ctx *c, const struct view *from, void **made) {
+    struct copying w = {.from = from->value};
+    uint64_t elements = elements_of(from);
+    *made = NULL;
+    if (elements == 0)
+        return false;
+    if (!ctx_resume(c, &w, sizeof w) &&
+        (ctx_long(c, elements) || !ctx_work(c, elements, copy_beside, &w, sizeof w)))
+        return true;
+    *made = w.made;
+    return false;
+}
+
+static ON_SHARD bool put_copied(struct ctx *c, const struct place *to, struct view *from,
+                                void *made) {
+    if (elements_of(from) == 0)
+        return (c->slots == NULL ? put_shared : put_copy)(c, to, from);
+    from->value.object = made;
+    return put_own(c, to, from);
+}
+
 static ON_SHARD void copy_run(struct ctx *c) {
     uint32_t db;
     bool replace;
@@ -279,8 +322,16 @@ static ON_SHARD void copy_run(struct ctx *c) {
         reply_int(&c->reply, 0);
         return;
     }
+    void *made;
+    if (copy_long(c, &from, &made))
+        return;
     struct place to = place_in(c, db, 2);
-    if (to.table == NULL || !(c->slots == NULL ? put_shared : put_copy)(c, &to, &from))
+    if (to.table == NULL) {
+        if (made != NULL)
+            drop_object(c, from.value.type, made);
+        return;
+    }
+    if (!put_copied(c, &to, &from, made))
         return;
     ctx_changed_in(c, db, 2);
     reply_int(&c->reply, 1);
@@ -299,8 +350,8 @@ static const struct command rows[] = {
      .key_access = "RW access delete;OW insert", .syntax = "key newkey", .across = &rename_across},
     {"MOVE", move_run, 3, KEY(1), CMD_WRITE | CMD_FAST, ACL_KEYSPACE, "generic", "1.0.0", "O(1)",
      "Moves a key to another database.", .key_access = "RW access update", .syntax = "key db"},
-    {"COPY", copy_run, -3, KEYS(1, 2, 1), CMD_WRITE | CMD_DENY_OOM, ACL_KEYSPACE, "generic",
-     "6.2.0", "O(N) in the elements of a collection, O(1) for a string",
+    {"COPY", copy_run, -3, KEYS(1, 2, 1), CMD_WRITE | CMD_DENY_OOM | CMD_LONG, ACL_KEYSPACE,
+     "generic", "6.2.0", "O(N) in the elements of a collection, O(1) for a string",
      "Copies what a key holds to another key.", .key_access = "RO access;OW update",
      .syntax = "source:key destination:key [DB=destination-db] [REPLACE]", .across = &copy_across},
 };

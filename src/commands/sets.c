@@ -74,11 +74,9 @@ static ON_SHARD void smembers_run(struct ctx *c) {
 }
 
 void sets_reply_all(struct ctx *c, const struct val *v, const struct set_kind *k) {
-    struct set_draw living;
     struct set_iter i;
     struct lp_item item;
-    setval_draw_begin(&living, v, k, c->now_ms);
-    reply_set(&c->reply, living.ints + living.others);
+    reply_set(&c->reply, setval_living(v, k, c->now_ms));
     setval_begin(&i, v, k, c->now_ms);
     while (setval_next(&i, &item))
         set_reply_item(&c->reply, &item);

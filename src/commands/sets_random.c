@@ -57,13 +57,11 @@ static ON_SHARD void pop_all(struct ctx *c, struct coll *o, const struct set_kin
 
 static ON_SHARD void pop_many(struct ctx *c, uint64_t count) {
     struct set_kind kind = set_kind(c);
-    struct set_draw living;
     struct coll o;
     if (!coll_open(c, 1, VALUE_SET, &o))
         return;
     purge(&o.val, c->now_ms);
-    setval_draw_begin(&living, &o.val, &kind, c->now_ms);
-    uint64_t all = living.ints + living.others;
+    uint64_t all = setval_living(&o.val, &kind, c->now_ms);
     if (count == 0 || all == 0) {
         coll_leave(c, &o);
         reply_set(&c->reply, 0);
@@ -95,7 +93,7 @@ static ON_SHARD void spop_run(struct ctx *c) {
 /* --- SRANDMEMBER --- */
 
 /* show_again: n members, any of them any number of times. Of a listpack, where finding one takes a walk, all are listed
- * first. */
+ * first, and of a set that is mostly dead once that has cost as much. */
 static ON_SHARD void show_again(struct ctx *c, const struct val *v, const struct set_kind *k,
                                 uint64_t n) {
     struct rng *rng = &c->shard->rng;
@@ -108,13 +106,17 @@ static ON_SHARD void show_again(struct ctx *c, const struct val *v, const struct
         return;
     }
     setval_draw_begin(&d, v, k, c->now_ms);
-    if (d.ints + d.others == 0)
+    if (n > 0 && !(list ? all.n > 0 : setval_draw(&d, rng, &item)))
         n = 0;
     reply_array(&c->reply, n);
-    for (; n > 0 && !c->reply.out->failed; n--) {
+    for (uint64_t i = 0; i < n && !c->reply.out->failed; i++) {
+        if (unlikely(d.refused > setval_count(v))) {
+            d.refused = 0;
+            list = setval_pick(&all, v, k, rng, UINT64_MAX, c->now_ms);
+        }
         if (list)
             item = all.items[rng_below(rng, all.n)];
-        else if (!setval_draw(&d, rng, &item))
+        else if (i > 0 && !setval_draw(&d, rng, &item))
             ASSERT(false);
         set_reply_item(&c->reply, &item);
     }

@@ -85,6 +85,8 @@ static void part_reset(struct part *p) {
     p->out.ref_count = p->refs_taken = 0;
     p->out.ref_bytes = 0;
     p->used = p->slow = p->aborted = false;
+    p->lengthy = p->begun = p->going = false;
+    p->now_ms = 0;
     if (unlikely(p->raw.buf != NULL || p->raw.failed))
         outbuf_deinit(&p->raw);
     if (p->out.cap > NET_OUT_KEEP_BYTES || p->out.failed) {
@@ -241,8 +243,10 @@ void batch_link(struct batch *b, struct op *op) {
     struct part *p = &b->parts[op->shard];
     uint32_t i = (uint32_t)(op - b->ops);
     op->next = OP_END;
-    if (op->kind == OP_RUN)
+    if (op->kind == OP_RUN) {
         b->writes |= (op->cmd->flags & CMD_WRITE) != 0;
+        p->lengthy |= (op->cmd->flags & CMD_LONG) != 0;
+    }
     if (!p->used) {
         p->used = true;
         p->first = p->at = i;
@@ -282,26 +286,43 @@ void part_home(struct part *p) {
     p->moved_bytes = 0;
 }
 
-/* part_run_rest: its commands from p->at on; false when they have to wait. MULTI's body waits as a whole. */
+/* part_run_rest: its commands from p->at on; false when they have to wait, or, granted, when one has left work to be done
+ * beside the shard. MULTI's body waits as a whole; what may take long in it must find the locks held. */
 static ON_SHARD bool part_run_rest(struct part *p, struct shard *at, bool granted) {
     struct batch *b = p->batch;
-    struct run how = {.out = &p->out, .to = OP_END, .granted = granted || b->exec};
+    struct run how = {
+        .out = &p->out, .to = OP_END, .granted = granted || b->exec, .locked = granted};
     if (at == b->net->shard)
         how.session = &b->conn->session;
-    if (b->exec && !granted && tx_busy(&at->tx) && run_blocked(at, b, p->at))
+    if (b->exec && !granted && (p->lengthy || (tx_busy(&at->tx) && run_blocked(at, b, p->at))))
         return false;
-    if (b->exec && (p->aborted = exec_changed(b, at)))
+    if (p->lengthy && granted) {
+        if (!p->begun || (!b->exec && !p->going))
+            p->now_ms = at->wall_ms;
+        how.now_ms = p->now_ms;
+    }
+    bool begins = !p->begun;
+    p->begun = granted || b->exec;
+    if (b->exec && begins && (p->aborted = exec_changed(b, at)))
         return true;
     return run_part(b, p, at, &how);
 }
 
-static void step_run(struct shard *at, void *arg) {
+static void step_go_on(struct shard *at, void *arg) {
+    shard_claim();
+    tx_go_on(at, ((struct part *)arg)->claim);
+}
+
+static bool step_run(struct shard *at, void *arg, struct tx_claim *self) {
     shard_claim();
     struct part *p = arg;
     part_enter(p, at);
     bool all = part_run_rest(p, at, true);
-    ASSERT(all);
     part_leave(p, at);
+    p->claim = self;
+    if (!all)
+        work_start(at, p->work, step_go_on, p);
+    return all;
 }
 
 static ON_SHARD void part_event(struct part *p);
@@ -330,6 +351,7 @@ static ON_SHARD bool wait_for(struct part *p, struct shard *at) {
                            .home = b->net->shard->id,
                            .wants = wants,
                            .count = count,
+                           .pins = p->lengthy, /* it may be read over many turns */
                            .run = step_run,
                            .done = step_done,
                            .arg = p};
@@ -635,7 +657,7 @@ void batch_dispatch(struct batch *b) {
     c->commands += b->op_count;
     if (likely(!b->exec))
         c->last_cmd = b->ops[b->op_count - 1].cmd;
-    bool direct = !b->as_unit && !b->exec && !b->quiet && c->first == NULL;
+    bool direct = !b->as_unit && !b->exec && !b->quiet && c->first == NULL && !mine->lengthy;
     if (likely(direct && !tx_busy(&here->tx) && all_here(b, shards, here->id))) {
         output_begin(c);
         struct slow_from from = {c->out.len, c->out.ref_count};

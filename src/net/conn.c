@@ -319,6 +319,7 @@ static enum err net_start(struct shard *s) {
     if ((in->watches = watch_table_create(s)) == NULL)
         return ERR_NOMEM;
     in->net = n;
+    in->long_elements = WORK_ELEMENTS_MIN;
     n->shard = s;
     n->instance = in;
     n->shared = shared;

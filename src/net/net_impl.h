@@ -116,6 +116,14 @@ struct part {
     int64_t tally;       /* what it counted */
     int64_t moved_bytes; /* memory that came home with it, or, negative, stayed there */
     int64_t held_before; /* while it runs */
+    /* Of commands that take long (CMD_LONG): */
+    bool lengthy;           /* there may be one */
+    bool begun;             /* what was watched has been looked at */
+    bool going;             /* the command at `at` has begun */
+    struct work *work;      /* what it left to be done beside the shard */
+    struct tx_claim *claim; /* of the step that waits for it */
+    int64_t now_ms;         /* the time, for as long as it takes */
+    uint64_t long_ns;       /* what it took so far */
 };
 
 struct batch {
@@ -359,9 +367,11 @@ struct run {
     struct session *session; /* at home */
     uint32_t to;             /* up to this op, not included; OP_END: all */
     bool granted;            /* nothing can be in the way */
+    bool locked;             /* nor come before it is over */
     int64_t now_ms;          /* of a unit; 0: the shard's */
 };
-/* run_part: runs its commands from p->at on; false when it came upon a lock. What the commands after the next few will
+/* run_part: runs its commands from p->at on; false when it came upon a lock, or upon a command that takes long: with how->locked
+ * p->work is to be done then. What the commands after the next few will
  * touch is fetched meanwhile; run_prefetch fetches the buckets, where the sender could not. */
 bool run_part(struct batch *b, struct part *p, struct shard *at, const struct run *how) ON_SHARD;
 void run_prefetch(const struct shard *at, const struct batch *b, uint32_t from) ON_SHARD;
@@ -370,9 +380,10 @@ bool run_blocked(const struct shard *at, const struct batch *b, uint32_t from) O
 /* run_wants: what a command on one shard wants there; returns how many; `to` may be NULL. */
 uint32_t run_wants(const struct op *op, struct tx_want *to);
 struct tx_want run_slot_want(const struct op *op, const struct key_slot *slot);
-/* run_step: fn is a step of a command that several shards take part in; replies to `out`. */
+/* run_step: fn is a step of a command that several shards take part in; replies to `out`. With `locked` it may leave
+ * p->work to be done. */
 void run_step(struct batch *b, struct part *p, struct shard *at, struct op *op, command_fn *fn,
-              struct outbuf *out) ON_SHARD;
+              struct outbuf *out, bool locked) ON_SHARD;
 /* run_home_ctx: for decide and gather. run_note: such a command is done; its reply, if it came from home, begins at
  * `from` of `out`. */
 struct ctx run_home_ctx(struct batch *b, struct op *op, struct outbuf *out);

@@ -209,6 +209,19 @@ void run_prefetch(const struct shard *at, const struct batch *b, uint32_t from) 
     }
 }
 
+/* long_pause, long_resume: around what a command leaves to be done beside the shard: it counts as one call. */
+static void long_pause(struct part *p, struct timed *t) {
+    p->going = true;
+    p->long_ns = clock_fine_ns() - t->from_ns;
+    t->count = 0;
+}
+
+static void long_resume(struct part *p, struct timed *t) {
+    p->going = false;
+    t->from_ns -= p->long_ns + (p->work != NULL ? p->work->job.ns : 0);
+    p->long_ns = 0;
+}
+
 /* is_rejected: one that its own check refuses counts as a call that failed, like one that found out later. */
 static bool is_rejected(const struct op *op) {
     return op->kind != OP_RUN && op->kind != OP_REFUSED &&
@@ -224,6 +237,8 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
                     .reply = {out, b->proto, at->id},
                     .client_id = b->conn->session.id,
                     .no_touch = b->no_touch,
+                    .work = p->lengthy ? &p->work : NULL,
+                    .locked = how->locked,
                     .session = how->session};
     struct timed timed = {.from_ns = clock_fine_ns()};
     bool watched = monitor_any(in->net), check = !how->granted && tx_busy(&at->tx);
@@ -240,16 +255,26 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
         if (unlikely(check) && blocked(at, b, op))
             break;
         size_t from = out->len;
-        bool rejected = is_rejected(op);
+        bool rejected = is_rejected(op), again = p->going;
         if (likely(!rejected))
             timed_add(&timed, b, p, at, op);
         else
             timed_end(&timed, b, p, at);
+        if (unlikely(again))
+            long_resume(p, &timed);
         /* One that changes its connection is shown as Redis does, with the database after it. */
         bool after = !rejected && (op->cmd->flags & CMD_HOME);
-        if (unlikely(watched) && !rejected && !after)
+        if (unlikely(watched) && !rejected && !after && !again)
             monitor_show(in->net, b->conn, op, op->db);
         run_op(&c, b, op);
+        if (unlikely(c.more)) {
+            long_pause(p, &timed);
+            p->at = i;
+            in->running = NULL;
+            return false;
+        }
+        if (unlikely(again) && !b->exec && how->now_ms != b->now_ms)
+            c.now_ms = at->wall_ms; /* for those behind it */
         if (unlikely(watched) && after) {
             ASSERT(how->session != NULL);
             monitor_show(in->net, b->conn, op, how->session->db);
@@ -285,15 +310,20 @@ static struct ctx step_ctx(struct batch *b, struct op *op, struct shard *at, str
 }
 
 void run_step(struct batch *b, struct part *p, struct shard *at, struct op *op, command_fn *fn,
-              struct outbuf *out) {
+              struct outbuf *out, bool locked) {
     struct ctx c = step_ctx(b, op, at, out);
-    uint64_t from = clock_fine_ns();
+    uint64_t from = clock_fine_ns(), before = 0;
     size_t began = out->len;
+    if (locked && (op->kind == OP_ALL || fn == op->cmd->run)) {
+        c.work = &p->work;
+        c.locked = true;
+        before = p->work == NULL ? 0 : p->ns + p->work->job.ns;
+    }
     c.hash = c.slots != NULL ? c.slots->slot[0].hash : op->hash;
     instance_of(at)->running = &c;
     fn(&c);
     instance_of(at)->running = NULL;
-    p->ns = clock_fine_ns() - from;
+    p->ns = before + clock_fine_ns() - from;
     p->tally = c.tally;
     if (unlikely(fn == op->cmd->run) && is_error(out, began))
         note_error(at, op->cmd, false, out, began);

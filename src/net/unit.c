@@ -6,6 +6,7 @@
  */
 #include "net_impl.h"
 
+enum { ROUNDS_AT_ONCE = 3 };
 enum stage { STAGE_BEGIN, STAGE_LOOK, STAGE_RUN, STAGE_AFTER };
 
 struct unit {
@@ -17,7 +18,10 @@ struct unit {
     bool early;    /* the first stage of the only command runs with the grants */
     bool replied;  /* by decide */
     bool dropping; /* no memory: what look kept goes, and nothing else is done */
-    uint64_t ns;   /* what the command took so far */
+    bool paused;   /* between two rounds of CMD_ROUNDS */
+    uint32_t rounds;
+    struct bus_msg pause;
+    uint64_t ns; /* what the command took so far */
     size_t reply_from;
     struct tx_part parts[];
 };
@@ -40,16 +44,22 @@ static bool has_keys(const struct op *op, uint16_t shard) {
 
 /* --- on the shards --- */
 
-static ON_SHARD void step(struct unit *u, struct part *p, struct shard *at, struct op *op) {
+static ON_SHARD void step(struct unit *u, struct part *p, struct shard *at, struct op *op,
+                          bool locked) {
     if (op->kind == OP_ALL) {
-        run_step(u->batch, p, at, op, op->cmd->each, &p->raw);
+        run_step(u->batch, p, at, op, op->cmd->each, &p->raw, locked);
         return;
     }
     const struct across *a = op->cmd->across;
     command_fn *fn = u->stage == STAGE_RUN     ? op->cmd->run
                      : u->stage == STAGE_AFTER ? a->after
                                                : a->look;
-    run_step(u->batch, p, at, op, fn, &p->out);
+    run_step(u->batch, p, at, op, fn, &p->out, locked);
+}
+
+static void unit_hop_on(struct shard *at, void *arg) {
+    shard_claim();
+    tx_hop_on(at, arg);
 }
 
 static void unit_hop(struct shard *at, struct tx_part *tp) {
@@ -59,14 +69,21 @@ static void unit_hop(struct shard *at, struct tx_part *tp) {
     struct op *op = &u->batch->ops[u->at];
     part_enter(p, at);
     if (op->kind == OP_ACROSS || op->kind == OP_ALL) {
-        step(u, p, at, op);
+        step(u, p, at, op, true);
     } else {
-        struct run how = {.out = &p->out, .to = u->to, .granted = true, .now_ms = u->batch->now_ms};
+        struct run how = {.out = &p->out,
+                          .to = u->to,
+                          .granted = true,
+                          .locked = true,
+                          .now_ms = u->batch->now_ms};
         if (at == u->batch->net->shard)
             how.session = &u->batch->conn->session;
         (void)run_part(u->batch, p, at, &how);
     }
     part_leave(p, at);
+    tp->more = p->work != NULL;
+    if (unlikely(tp->more))
+        work_start(at, p->work, unit_hop_on, tp);
 }
 
 /* forget: what an earlier look replied. */
@@ -89,7 +106,7 @@ static void unit_look(struct shard *at, struct tx_part *tp) {
         return;
     part_enter(p, at);
     forget(p, at);
-    step(u, p, at, &b->ops[0]);
+    step(u, p, at, &b->ops[0], false);
     part_leave(p, at);
 }
 
@@ -136,7 +153,7 @@ static int64_t stage_sum(struct unit *u, const struct op *op) {
 static void op_begin(struct unit *u, struct op *op) {
     struct batch *b = u->batch;
     shard_claim();
-    u->ns = 0;
+    u->ns = u->rounds = 0;
     u->replied = false;
     u->reply_from = home_part(u)->out.len;
     op->shard = b->net->shard->id;
@@ -253,22 +270,58 @@ static ON_SHARD bool across_go(struct unit *u, struct op *op) {
     return true;
 }
 
-/* all_gather: false when gather wants to ask all shards once more. */
-static ON_SHARD bool all_gather(struct unit *u, struct op *op) {
+static void unit_work_done(struct shard *home, void *arg) {
+    shard_claim();
+    tx_unhold(home, &((struct unit *)arg)->tx);
+}
+
+enum gathered { GATHERED, GATHER_AGAIN, GATHER_WORKS };
+
+/* all_gather: GATHER_AGAIN: it wants to ask all shards once more. */
+static ON_SHARD enum gathered all_gather(struct unit *u, struct op *op) {
     struct batch *b = u->batch;
     struct outbuf *raws[SHARDS_MAX], *out = &home_part(u)->out;
     unsigned n = shards_count(b->net->shard->all);
     struct ctx c = run_home_ctx(b, op, out);
-    (void)stage_sum(u, op);
+    struct work **work = c.work = &home_part(u)->work;
+    c.locked = true;
+    if (*work == NULL)
+        (void)stage_sum(u, op);
+    else
+        u->ns += (*work)->job.ns;
     for (unsigned i = 0; i < n; i++) {
         raws[i] = &b->parts[i].raw;
         out->failed |= raws[i]->failed;
     }
-    if (!out->failed || op->state != NULL) /* what it keeps is its own to free */
+    if (!out->failed || op->state != NULL || *work != NULL) /* what it keeps is its own to free */
         op->cmd->gather(&c, raws, n);
+    if (c.more) {
+        tx_hold(&u->tx);
+        work_start(b->net->shard, *work, unit_work_done, u);
+        return GATHER_WORKS;
+    }
     for (unsigned i = 0; i < n; i++)
         raws[i]->len = 0;
-    return !c.again || out->failed;
+    return c.again && !out->failed ? GATHER_AGAIN : GATHERED;
+}
+
+static void nothing_run(struct shard *at, struct bus_msg *m) {
+    (void)at;
+    (void)m;
+}
+
+static void pause_done(struct shard *home, struct bus_msg *m) {
+    shard_claim();
+    tx_unhold(home, &CONTAINER_OF(m, struct unit, pause)->tx);
+}
+
+/* all_pause: many rounds let the commands of others in between. */
+static ON_SHARD void all_pause(struct unit *u) {
+    struct shard *home = u->batch->net->shard;
+    u->pause = (struct bus_msg){.run = nothing_run, .done = pause_done, .to = home->id};
+    u->paused = true;
+    tx_hold(&u->tx);
+    shard_post(home, &u->pause);
 }
 
 static ON_SHARD bool all_go(struct unit *u, struct op *op) {
@@ -279,8 +332,16 @@ static ON_SHARD bool all_go(struct unit *u, struct op *op) {
         hop_all(u, STAGE_LOOK, once == CMD_WHOLE && is_last(u, u->at + 1));
         return false;
     }
-    if (all_gather(u, op))
-        return true;
+    if (!u->paused) {
+        enum gathered g = all_gather(u, op);
+        if (g != GATHER_AGAIN)
+            return g == GATHERED;
+        if (++u->rounds > ROUNDS_AT_ONCE) {
+            all_pause(u);
+            return false;
+        }
+    }
+    u->paused = false;
     hop_all(u, STAGE_LOOK, false);
     return false;
 }
@@ -483,7 +544,7 @@ static void fill_parts(struct unit *u, const struct plan *plan, unsigned shards)
 /* looks_early: does a batch's only command begin with what changes nothing? */
 static bool looks_early(const struct batch *b) {
     const struct op *op = &b->ops[0];
-    if (b->exec)
+    if (b->exec || op->cmd->flags & CMD_LONG)
         return false;
     return op->kind == OP_ALL ? whole_of(op->cmd) != TX_EXCLUSIVE : op->cmd->across->look != NULL;
 }

@@ -85,9 +85,14 @@ MUST_CHECK struct roaring *roaring_set_create(struct mem *m);
 void roaring_set_destroy(struct mem *m, struct roaring *r);
 /* roaring_set_of: of n distinct integers in ascending order; NULL: no memory. O(n). */
 MUST_CHECK struct roaring *roaring_set_of(struct mem *m, const int64_t *sorted, size_t n);
-/* roaring_set_containers: how many they would have. O(n). */
-size_t roaring_set_containers(const int64_t *sorted, size_t n);
+/* roaring_set_runs: how many runs there are in which all but the low `bits` are the same: how many containers or parts
+ * they would have. O(n). */
+enum { ROARING_CONTAINER_BITS = 16, ROARING_PART_BITS = 32 };
+size_t roaring_set_runs(const int64_t *sorted, size_t n, unsigned bits);
 bool roaring_set_has(const struct roaring *r, int64_t v);
+/* roaring_set_has_part: v would join others in a bitmap. O(log parts). */
+bool roaring_set_has_part(const struct roaring *r, int64_t v);
+/* O(log parts), but for a v that opens a part or was the last in one: O(parts), which setval.h bounds. */
 enum roaring_outcome roaring_set_add(struct mem *m, struct roaring *r, int64_t v);
 bool roaring_set_remove(struct mem *m, struct roaring *r, int64_t v);
 /* roaring_set_draw: each with the same chance; there is one at least. */
@@ -96,6 +101,8 @@ struct roaring_place roaring_set_seek(const struct roaring *r, int64_t from);
 /* roaring_set_read: up to n integers, in order; 0: there are no more. */
 uint32_t roaring_set_read(const struct roaring *r, struct roaring_place *at, int64_t *to,
                           uint32_t n);
+/* roaring_set_parts: how many parts two sets have together. O(parts). */
+uint32_t roaring_set_parts(const struct roaring *a, const struct roaring *b);
 /* Of two sets, without their `rest`: a new one; NULL: no memory. O(containers). */
 enum roaring_op { ROARING_AND, ROARING_OR, ROARING_ANDNOT };
 MUST_CHECK struct roaring *roaring_set_combine(struct mem *m, const struct roaring *a,

@@ -176,16 +176,16 @@ static bool append(struct mem *m, struct roaring *r, int32_t high, roaring_bitma
     return false;
 }
 
-size_t roaring_set_containers(const int64_t *sorted, size_t n) {
-    size_t containers = n > 0;
+size_t roaring_set_runs(const int64_t *sorted, size_t n, unsigned bits) {
+    size_t runs = n > 0;
     for (size_t i = 1; i < n; i++)
-        containers += sorted[i] >> 16 != sorted[i - 1] >> 16;
-    return containers;
+        runs += sorted[i] >> bits != sorted[i - 1] >> bits;
+    return runs;
 }
 
 /* bitmap_of: of n integers, all with the same upper half. */
 static roaring_bitmap_t *bitmap_of(struct mem *m, const int64_t *sorted, size_t n) {
-    size_t containers = roaring_set_containers(sorted, n);
+    size_t containers = roaring_set_runs(sorted, n, ROARING_CONTAINER_BITS);
     if (!roaring_reserve(m, 4 * n + CONTAINER_BYTES_MOST * containers + SLACK_BYTES))
         return NULL;
     roaring_bitmap_t *b = roaring_bitmap_create_with_capacity((uint32_t)containers);
@@ -218,6 +218,10 @@ struct roaring *roaring_set_of(struct mem *m, const int64_t *sorted, size_t n) {
 bool roaring_set_has(const struct roaring *r, int64_t v) {
     const struct roaring_part *p = find_part(r, high_of(v));
     return p != NULL && roaring_bitmap_contains(p->bitmap, (uint32_t)v);
+}
+
+bool roaring_set_has_part(const struct roaring *r, int64_t v) {
+    return find_part(r, high_of(v)) != NULL;
 }
 
 static enum roaring_outcome add_part(struct mem *m, struct roaring *r, uint32_t at, int64_t v) {
@@ -321,6 +325,17 @@ static bool append_both(struct mem *m, struct roaring *r, const struct roaring_p
 static bool append_one(struct mem *m, struct roaring *r, const struct roaring_part *p) {
     return roaring_reserve(m, roaring_part_bytes(p->bitmap) + SLACK_BYTES) &&
            append(m, r, p->high, roaring_bitmap_copy(p->bitmap));
+}
+
+uint32_t roaring_set_parts(const struct roaring *a, const struct roaring *b) {
+    uint32_t parts = 0;
+    for (uint32_t i = 0, j = 0; i < a->parts || j < b->parts; parts++) {
+        bool from_a = j == b->parts || (i < a->parts && a->part[i].high <= b->part[j].high);
+        bool from_b = i == a->parts || (j < b->parts && b->part[j].high <= a->part[i].high);
+        i += from_a;
+        j += from_b;
+    }
+    return parts;
 }
 
 struct roaring *roaring_set_combine(struct mem *m, const struct roaring *a, const struct roaring *b,

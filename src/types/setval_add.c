@@ -11,9 +11,10 @@ enum {
     SAMPLE_SHARE = 16
 };
 
-/* dense: bitmaps of them are not much larger than a table. */
-static bool dense(size_t containers, size_t n) {
-    return containers * 3 <= n * 2;
+/* dense: bitmaps of them are not much larger than a table, nor too many. */
+static bool dense(const struct set_kind *k, const int64_t *sorted, size_t n) {
+    return roaring_set_runs(sorted, n, ROARING_CONTAINER_BITS) * 3 <= n * 2 &&
+           roaring_set_runs(sorted, n, ROARING_PART_BITS) <= setval_parts_max(k);
 }
 
 static bool doubled(uint64_t before, uint64_t after) {
@@ -127,7 +128,7 @@ static struct fields_kind for_table(const struct set_kind *k) {
 
 bool setval_big_of(struct val *v, const struct set_kind *k, const int64_t *sorted, size_t n) {
     ASSERT(v->form == VAL_NONE);
-    if (dense(roaring_set_containers(sorted, n), n)) {
+    if (dense(k, sorted, n)) {
         struct roaring *r = roaring_set_of(v->mem, sorted, n);
         if (r != NULL)
             val_become(v, VAL_ROARING, &r->o);
@@ -183,7 +184,8 @@ static bool maybe_dense(const struct val *v, const struct set_kind *k, int64_t *
     if (!ints_of(v, k, nums, some))
         return false;
     some = setval_sort(nums, some);
-    return n < SAMPLE_FROM || some - roaring_set_containers(nums, some) >= some * some / (8 * n);
+    size_t containers = roaring_set_runs(nums, some, ROARING_CONTAINER_BITS);
+    return n < SAMPLE_FROM || some - containers >= some * some / (8 * n);
 }
 
 /* looked_at: was a set of that size looked at already? Looking costs its size, and members may come and go around a
@@ -198,13 +200,10 @@ static bool looked_at(struct object *o, uint64_t n) {
 /* turn: between bitmaps and a table, when the other one is smaller; the set has doubled. Without memory it stays. */
 static void turn(struct val *v, const struct set_kind *k) {
     size_t n = val_count(v);
-    if (v->form == VAL_ROARING) {
-        const struct roaring *r = setval_roaring(v);
-        if (r->rest != NULL || r->o.bytes <= SPARSE_BYTES * r->ints)
-            return;
-    } else if (v->form != VAL_TABLE || setval_due_ms(v) != OBJECT_NEVER) {
+    if (setval_due_ms(v) != OBJECT_NEVER || val_is_flat(v))
         return;
-    }
+    if (v->form == VAL_ROARING && v->big->bytes <= SPARSE_BYTES * n)
+        return;
     if (looked_at(v->big, n))
         return;
     int64_t first;
@@ -219,8 +218,7 @@ static void turn(struct val *v, const struct set_kind *k) {
         val_init(&made, v->mem, VALUE_SET);
         size_t distinct = setval_sort(nums, n);
         ASSERT(distinct == n);
-        if (dense(roaring_set_containers(nums, n), n) != was_dense &&
-            setval_big_of(&made, k, nums, n)) {
+        if (dense(k, nums, n) != was_dense && setval_big_of(&made, k, nums, n)) {
             val_object(&made)->flags = val_object(v)->flags;
             replace(v, &made);
         }
@@ -397,43 +395,66 @@ static bool add_small(struct val *v, const struct set_kind *k, const struct span
 
 /* --- into bitmaps --- */
 
-/* What a call has put there so far, in case it has to be taken out again. */
-struct undo {
-    uint64_t on_stack[8];
-    uint64_t *bit; /* for each name: it was not there */
-    size_t bytes;  /* of what was allocated */
+/* What a call has found out about each of its names: a bit each. */
+struct marks {
+    uint64_t on_stack[2 * 4];
+    uint64_t *added;  /* to the bitmaps: in case it has to be taken out again */
+    uint64_t *beside; /* its place is not in the bitmaps */
+    size_t bytes;     /* of what was allocated */
 };
 
-static bool undo_init(struct mem *m, struct undo *u, uint32_t n) {
-    memset(u->on_stack, 0, sizeof(u->on_stack));
-    u->bit = u->on_stack;
-    u->bytes = 0;
-    if (n <= 8 * sizeof(u->on_stack))
-        return true;
-    u->bytes = ((size_t)n + 63) / 64 * sizeof(*u->bit);
-    u->bit = mem_zalloc(m, u->bytes);
-    return u->bit != NULL;
+static bool marks_init(struct mem *m, struct marks *a, uint32_t n) {
+    size_t words = ((size_t)n + 63) / 64;
+    memset(a->on_stack, 0, sizeof(a->on_stack));
+    a->added = a->on_stack;
+    a->bytes = 0;
+    if (2 * words > COUNT_OF(a->on_stack)) {
+        a->bytes = 2 * words * sizeof(*a->added);
+        a->added = mem_zalloc(m, a->bytes);
+    }
+    a->beside = a->added + words;
+    return a->added != NULL;
 }
 
-static void undo_ints(struct val *v, const struct undo *u, const struct span *names, uint32_t n) {
+static void mark(uint64_t *bits, uint32_t i) {
+    bits[i / 64] |= 1ULL << i % 64;
+}
+
+static bool marked(const uint64_t *bits, uint32_t i) {
+    return bits[i / 64] >> i % 64 & 1;
+}
+
+static uint32_t count_marked(const uint64_t *bits, uint32_t n) {
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < (n + 63) / 64; i++)
+        sum += (uint32_t)__builtin_popcountll(bits[i]);
+    return sum;
+}
+
+static void undo_ints(struct val *v, const struct marks *a, const struct span *names, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) {
         int64_t num;
-        if (u->bit[i / 64] >> i % 64 & 1 && strval_parse_int(names[i], &num))
+        if (marked(a->added, i) && strval_parse_int(names[i], &num))
             roaring_set_remove(v->mem, setval_roaring(v), num);
     }
 }
 
-/* put_ints: those names that are integers and not beside the bitmaps; *others: how many are no integers. */
+/* takes: the bitmaps have a part for it, or may get one. */
+static bool takes(const struct roaring *r, const struct set_kind *k, int64_t num) {
+    return likely(r->parts < setval_parts_max(k)) || roaring_set_has_part(r, num);
+}
+
+/* put_ints: those names that are integers which the bitmaps take, and not beside them. */
 static bool put_ints(struct val *v, const struct set_kind *k, const struct span *names, uint32_t n,
-                     int64_t now_ms, struct undo *u, uint32_t *others) {
+                     int64_t now_ms, struct marks *a) {
     struct roaring *r = setval_roaring(v);
     struct field f;
     struct val rest;
     int64_t num;
     setval_rest(v, &rest);
     for (uint32_t i = 0; i < n; i++) {
-        if (!strval_parse_int(names[i], &num)) {
-            ++*others;
+        if (!strval_parse_int(names[i], &num) || !takes(r, k, num)) {
+            mark(a->beside, i);
             continue;
         }
         if (unlikely(r->rest != NULL) && fields_find(&rest, &k->fields, names[i], now_ms, &f))
@@ -441,24 +462,27 @@ static bool put_ints(struct val *v, const struct set_kind *k, const struct span 
         enum roaring_outcome outcome = roaring_set_add(v->mem, r, num);
         if (unlikely(outcome == ROARING_NO_MEMORY))
             return false;
-        u->bit[i / 64] |= (uint64_t)(outcome == ROARING_CHANGED) << i % 64;
+        if (outcome == ROARING_CHANGED)
+            mark(a->added, i);
     }
     return true;
 }
 
-/* put_others: names that are no integers, `others` of them, beside the bitmaps. */
+/* put_others: names that put_ints has left, beside the bitmaps. */
 static bool put_others(struct val *v, const struct set_kind *k, const struct span *names,
-                       uint32_t n, uint32_t others, int64_t now_ms, uint64_t *added) {
+                       uint32_t n, int64_t now_ms, const struct marks *a, uint64_t *added) {
     struct set_rest rest;
     const struct span *list = names;
     struct span *own = NULL;
-    int64_t num;
+    uint32_t others = count_marked(a->beside, n);
+    if (others == 0)
+        return true;
     if (others < n) {
         list = own = mem_alloc(v->mem, others * sizeof(*own));
         if (own == NULL)
             return false;
         for (uint32_t i = 0, to = 0; i < n; i++) {
-            if (!strval_parse_int(names[i], &num))
+            if (marked(a->beside, i))
                 own[to++] = names[i];
         }
     }
@@ -472,14 +496,14 @@ static bool put_others(struct val *v, const struct set_kind *k, const struct spa
 
 /* drop_dead: a row beside the bitmaps whose time has come, of an integer that is in them now. */
 static void drop_dead(struct val *v, const struct set_kind *k, const struct span *names, uint32_t n,
-                      const struct undo *u, int64_t now_ms) {
+                      const struct marks *a, int64_t now_ms) {
     struct roaring *r = setval_roaring(v);
     struct set_rest rest;
     if (likely(r->o.due_ms > now_ms))
         return;
     setval_rest_open(v->mem, r, &rest);
     for (uint32_t i = 0; i < n; i++) {
-        if (u->bit[i / 64] >> i % 64 & 1)
+        if (marked(a->added, i))
             fields_remove(&rest.val, &k->fields, names[i], now_ms);
     }
     setval_rest_close(r, &rest);
@@ -487,23 +511,21 @@ static void drop_dead(struct val *v, const struct set_kind *k, const struct span
 
 static bool add_to_roaring(struct val *v, const struct set_kind *k, const struct span *names,
                            uint32_t n, int64_t now_ms, uint64_t *added) {
-    struct undo u;
-    uint32_t others = 0;
+    struct marks a;
     uint64_t before = val_count(v);
     *added = 0;
-    if (!undo_init(v->mem, &u, n))
+    if (!marks_init(v->mem, &a, n))
         return false;
-    bool fine = put_ints(v, k, names, n, now_ms, &u, &others) &&
-                (others == 0 || put_others(v, k, names, n, others, now_ms, added));
+    bool fine =
+        put_ints(v, k, names, n, now_ms, &a) && put_others(v, k, names, n, now_ms, &a, added);
     if (fine) {
-        for (uint32_t i = 0; i < (n + 63) / 64; i++)
-            *added += (uint64_t)__builtin_popcountll(u.bit[i]);
-        drop_dead(v, k, names, n, &u, now_ms);
+        *added += count_marked(a.added, n);
+        drop_dead(v, k, names, n, &a, now_ms);
     } else {
-        undo_ints(v, &u, names, n);
+        undo_ints(v, &a, names, n);
     }
-    if (u.bytes > 0)
-        mem_free(v->mem, u.bit, u.bytes);
+    if (a.bytes > 0)
+        mem_free(v->mem, a.added, a.bytes);
     if (fine && doubled(before, val_count(v)))
         turn(v, k);
     return fine;

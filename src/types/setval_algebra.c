@@ -6,7 +6,10 @@
 #include "shards/assert.h"
 #include <stdlib.h>
 
-enum { BATCH = FIELDS_BATCH };
+enum {
+    BATCH = FIELDS_BATCH,
+    COPY_BYTES = 128 /* copied in the time that it takes to add an integer, and less */
+};
 
 /* --- what was found --- */
 
@@ -297,6 +300,14 @@ static bool add_items(struct val *v, const struct set_kind *k, const struct lp_i
     return setval_add(v, k, names, n, now_ms, &added);
 }
 
+/* by_bitmaps: they can be joined with what there is, and that costs less than adding each integer of `from`. */
+static bool by_bitmaps(const struct val *v, const struct set_kind *k, const struct val *from) {
+    if (v->form == VAL_NONE)
+        return true;
+    return plain_ints(v) && v->big->bytes <= COPY_BYTES * setval_roaring(from)->ints &&
+           roaring_set_parts(setval_roaring(v), setval_roaring(from)) <= setval_parts_max(k);
+}
+
 static bool union_bitmaps(struct val *v, struct mem *m, const struct val *from) {
     static const struct roaring none;
     const struct roaring *so_far = v->form == VAL_NONE ? &none : setval_roaring(v);
@@ -328,7 +339,8 @@ bool setval_union(struct set_found *f, struct mem *m, const struct val *from, ui
     /* Bitmaps first: integers of the others join them. */
     for (uint32_t i = 0; i < n && fine; i++) {
         if (plain_ints(&from[i]))
-            fine = union_bitmaps(&f->v, m, &from[i]);
+            fine = by_bitmaps(&f->v, k, &from[i]) ? union_bitmaps(&f->v, m, &from[i])
+                                                  : union_one(&f->v, &from[i], k, now_ms);
     }
     for (uint32_t i = 0; i < n && fine; i++) {
         if (!plain_ints(&from[i]))

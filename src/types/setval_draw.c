@@ -11,9 +11,14 @@
 #include "setval_impl.h"
 #include "shards/assert.h"
 
-/* --- by chance --- */
+/* --- by chance ---
+ *
+ * A place is drawn, and refused when who holds it is dead, so each living member has the same chance and nobody needs to know
+ * how many there are. When that has cost as much as a walk, most are dead: then they are counted. */
 
-static uint64_t living(const struct val *v, const struct set_kind *k, int64_t now_ms) {
+enum { TRIES = 64, TRIES_SHARE = 32 /* in the time of one try as many rows are walked over */ };
+
+static uint64_t living_rows(const struct val *v, const struct set_kind *k, int64_t now_ms) {
     struct fields_iter i;
     struct field f;
     uint64_t n = 0;
@@ -27,46 +32,77 @@ static uint64_t living(const struct val *v, const struct set_kind *k, int64_t no
     return n;
 }
 
+uint64_t setval_living(const struct val *v, const struct set_kind *k, int64_t now_ms) {
+    struct val rest;
+    if (v->form == VAL_INTSET)
+        return intset_count(v->bytes);
+    if (v->form != VAL_ROARING)
+        return living_rows(v, k, now_ms);
+    setval_rest(v, &rest);
+    return setval_roaring(v)->ints + living_rows(&rest, k, now_ms);
+}
+
 void setval_draw_begin(struct set_draw *d, const struct val *v, const struct set_kind *k,
                        int64_t now_ms) {
     *d = (struct set_draw){.v = v, .k = k, .now_ms = now_ms};
-    if (v->form == VAL_INTSET) {
+    if (v->form == VAL_INTSET)
         d->ints = intset_count(v->bytes);
-    } else if (v->form == VAL_ROARING) {
-        struct val rest;
-        setval_rest(v, &rest);
+    else if (v->form == VAL_ROARING)
         d->ints = setval_roaring(v)->ints;
-        d->others = living(&rest, k, now_ms);
-    } else {
-        d->others = living(v, k, now_ms);
-    }
+    d->others = v->form == VAL_NONE ? 0 : setval_count(v) - d->ints;
 }
 
-static bool draw_row(const struct set_draw *d, const struct val *v, struct rng *r,
-                     struct lp_item *out) {
+/* rows_of: where members are that are not among the ints; `rest` is room for it. */
+static const struct val *rows_of(const struct set_draw *d, struct val *rest) {
+    if (d->v->form != VAL_ROARING)
+        return d->v;
+    setval_rest(d->v, rest);
+    return rest;
+}
+
+static struct lp_item draw_int(const struct set_draw *d, struct rng *r) {
+    if (d->v->form == VAL_INTSET)
+        return (struct lp_item){.num = intset_at(d->v->bytes, (uint32_t)rng_below(r, d->ints))};
+    return (struct lp_item){.num = roaring_set_draw(setval_roaring(d->v), r)};
+}
+
+/* draw_row: of those that are alive at now_ms; at 0 nothing has died yet. */
+static bool draw_row(const struct set_draw *d, struct rng *r, int64_t now_ms, struct lp_item *out) {
+    struct val rest;
     struct field f;
-    if (!fields_random(v, &d->k->fields, r, d->now_ms, &f))
+    if (!fields_random(rows_of(d, &rest), &d->k->fields, r, now_ms, &f))
         return false;
     *out = setval_item(&f);
-    return true;
+    return f.expire_ms == FIELDS_NEVER || f.expire_ms >= d->now_ms;
 }
 
-bool setval_draw(const struct set_draw *d, struct rng *r, struct lp_item *out) {
+/* draw_counted: O(N). */
+static bool draw_counted(const struct set_draw *d, struct rng *r, struct lp_item *out) {
     struct val rest;
-    if (d->ints + d->others == 0)
-        return false;
-    if (d->v->form == VAL_INTSET) {
-        *out = (struct lp_item){.num = intset_at(d->v->bytes, (uint32_t)rng_below(r, d->ints))};
+    uint64_t rows = living_rows(rows_of(d, &rest), d->k, d->now_ms);
+    if (rows == 0 || rng_below(r, d->ints + rows) < d->ints) {
+        if (d->ints == 0)
+            return false;
+        *out = draw_int(d, r);
         return true;
     }
-    if (d->v->form != VAL_ROARING)
-        return draw_row(d, d->v, r, out);
-    if (d->others > 0 && rng_below(r, d->ints + d->others) >= d->ints) {
-        setval_rest(d->v, &rest);
-        return draw_row(d, &rest, r, out);
+    return draw_row(d, r, d->now_ms, out);
+}
+
+bool setval_draw(struct set_draw *d, struct rng *r, struct lp_item *out) {
+    uint64_t places = d->ints + d->others;
+    if (places == 0)
+        return false;
+    for (uint64_t tries = TRIES + places / TRIES_SHARE; tries > 0; tries--) {
+        if (d->others == 0 || (d->ints > 0 && rng_below(r, places) < d->ints)) {
+            *out = draw_int(d, r);
+            return true;
+        }
+        if (draw_row(d, r, 0, out))
+            return true;
+        d->refused++;
     }
-    *out = (struct lp_item){.num = roaring_set_draw(setval_roaring(d->v), r)};
-    return true;
+    return draw_counted(d, r, out);
 }
 
 /* --- without replacement --- */
@@ -82,13 +118,16 @@ static uint64_t mix(const struct lp_item *i) {
     return x ^ x >> 29;
 }
 
-/* pick_few: draws until `want` different ones have come; slots: an empty table of places in f->items, plus one. */
-static void pick_few(struct set_found *f, const struct set_draw *d, struct rng *r, uint64_t want,
+/* pick_few: draws until `want` different ones have come; slots: an empty table of places in f->items, plus one. False: so
+ * many are dead that a walk would have cost as much. */
+static bool pick_few(struct set_found *f, struct set_draw *d, struct rng *r, uint64_t want,
                      uint32_t *slots, size_t mask) {
     while (f->n < want) {
         struct lp_item item;
-        bool drawn = setval_draw(d, r, &item);
-        ASSERT(drawn);
+        if (d->refused > d->ints + d->others || !setval_draw(d, r, &item)) {
+            f->n = 0;
+            return false;
+        }
         size_t at = mix(&item) & mask;
         while (slots[at] != 0 && !same(&f->items[slots[at] - 1], &item))
             at = (at + 1) & mask;
@@ -97,13 +136,15 @@ static void pick_few(struct set_found *f, const struct set_draw *d, struct rng *
         f->items[f->n++] = item;
         slots[at] = (uint32_t)f->n;
     }
+    return true;
 }
 
 /* pick_many: walks all of them; each is taken with the chance that what is wanted has of what is left. */
 static void pick_many(struct set_found *f, const struct set_draw *d, struct rng *r, uint64_t want) {
     struct set_iter i;
     struct lp_item item;
-    uint64_t left = d->ints + d->others;
+    uint64_t left = setval_living(d->v, d->k, d->now_ms);
+    want = want < left ? want : left;
     setval_begin(&i, d->v, d->k, d->now_ms);
     for (; f->n < want && setval_next(&i, &item); left--) {
         if (rng_below(r, left) < want - f->n)
@@ -130,14 +171,13 @@ bool setval_pick(struct set_found *f, const struct val *v, const struct set_kind
     while (slots_n < want * 2)
         slots_n *= 2;
     uint32_t *slots = NULL;
-    bool few = want < all / 3 && want < UINT32_MAX && v->form != VAL_LISTPACK;
+    bool list = v->form == VAL_LISTPACK || v->form == VAL_LISTPACK_TTL;
+    bool few = want < all / 3 && want < UINT32_MAX && !list;
     if (few && (slots = mem_zalloc(v->mem, slots_n * sizeof(*slots))) == NULL) {
         setval_found_free(f, v->mem);
         return false;
     }
-    if (few)
-        pick_few(f, &d, r, want, slots, slots_n - 1);
-    else
+    if (!few || !pick_few(f, &d, r, want, slots, slots_n - 1))
         pick_many(f, &d, r, want);
     mem_free(v->mem, slots, slots_n * sizeof(*slots));
     return true;

@@ -9,6 +9,9 @@
 static inline struct roaring *setval_roaring(const struct val *v) {
     return (struct roaring *)v->big;
 }
+static inline uint32_t setval_parts_max(const struct set_kind *k) {
+    return k->parts_max == 0 ? SETVAL_PARTS_MAX : k->parts_max;
+}
 
 /* The members of a roaring set that are not in its bitmaps, opened to be read (setval_rest), or to be written: between
  * setval_rest_open and _close the set's numbers are out of step. */

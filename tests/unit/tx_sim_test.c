@@ -407,8 +407,10 @@ static void step_effect(struct shard *at, struct sim_step *s) {
     touch(s->node, at->id);
 }
 
-static void step_run(struct shard *at, void *arg) {
+static bool step_run(struct shard *at, void *arg, struct tx_claim *self) {
+    (void)self;
     step_effect(at, arg);
+    return true;
 }
 
 static void step_done(struct shard *home, void *arg) {

@@ -119,8 +119,10 @@ struct single {
     unsigned done;
 };
 
-static void single_run(struct shard *s, void *arg) {
+static bool single_run(struct shard *s, void *arg, struct tx_claim *self) {
+    (void)self;
     note(s->id, ((struct single *)arg)->name);
+    return true;
 }
 
 static void single_done(struct shard *home, void *arg) {
