@@ -26,8 +26,9 @@ struct instance {
     int64_t pause_until_ms;
     bool pause_all;
     struct watch_table *watches;
-    bool expire_off;        /* DEBUG SET-ACTIVE-EXPIRE 0 */
-    uint64_t long_elements; /* WORK_ELEMENTS_MIN, or what DEBUG LONG-ELEMENTS says */
+    struct pressing *pressing; /* room.c's; NULL without maxmemory */
+    bool expire_off;           /* DEBUG SET-ACTIVE-EXPIRE 0 */
+    uint64_t long_elements;    /* WORK_ELEMENTS_MIN, or what DEBUG LONG-ELEMENTS says */
     /* The command that runs now, for a crash report: its row, arguments and database; or NULL. */
     const struct ctx *running;
 };

@@ -15,6 +15,7 @@
 #ifndef SHARDS_SHARD_H
 #define SHARDS_SHARD_H
 
+#include "shards/budget.h"
 #include "shards/bus.h"
 #include "shards/keyspace.h"
 #include "shards/loop.h"
@@ -52,6 +53,7 @@ struct shard {
     struct keyspace *keyspace;
     struct tx_shard tx; /* which transactions hold what of it */
     struct mem mem;
+    struct budget_share share; /* what it may use of memory */
     struct rng rng;
     int64_t wall_ms; /* now, read once per turn by whoever holds it */
     uint64_t now_ns;

@@ -176,6 +176,9 @@ bool tx_conflicts_whole(const struct tx_shard *s, enum tx_mode mode) ON_SHARD;
 /* tx_pinned: does a transaction that reads in place hold a key with this hash, in any database? */
 bool tx_pinned(const struct tx_shard *s, uint64_t hash) ON_SHARD;
 
+/* tx_locked: has anybody who was granted it locked a key with this hash, in any database? */
+bool tx_locked(const struct tx_shard *s, uint64_t hash) ON_SHARD;
+
 /* tx_next_id: for what starts at this home now; ids grow. */
 uint64_t tx_next_id(struct tx_shard *s) ON_SHARD;
 

@@ -29,7 +29,7 @@ static bool directory_room(struct table *t, uint32_t need) {
     return true;
 }
 
-/* first_grow: the first segment doubles by copying, at most 32 KiB, until it is a whole one. */
+/* first_grow: the first segment doubles by copying, at most 8 KiB, until it is a whole one. */
 static bool first_grow(struct table *t) {
     uint32_t cap = t->first_cap * 2;
     struct bucket *grown = mem_alloc_lines(t->mem, cap * sizeof(struct bucket));

@@ -24,9 +24,9 @@
 #include "shards/chain.h"
 
 enum {
-    TABLE_SEGMENT = 1024, /* buckets */
-    TABLE_FIRST = 4,      /* buckets of a new table */
-    TABLE_GROUP = 2,      /* buckets; with 16, keys that go one by one cost twice as much */
+    TABLE_SEGMENT = 256, /* buckets: 16 KiB, by which memory grows at a time */
+    TABLE_FIRST = 4,     /* buckets of a new table */
+    TABLE_GROUP = 2,     /* buckets; with 16, keys that go one by one cost twice as much */
     TABLE_GROUPS = TABLE_SEGMENT / TABLE_GROUP,
     /* Grown above 85% of the places, shrunk below 50%: keys per 20 buckets. bench/micro/table_bench
      * has bytes per key and time at other loads. */

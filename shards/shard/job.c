@@ -89,6 +89,7 @@ static void worker_start(struct jobs *j) {
 void job_start(struct shard *s, struct job *job) {
     struct jobs *j = shard_jobs(s);
     j->under_way++;
+    j->count++;
     if (j->threads && !j->started && !j->refused)
         worker_start(j);
     (void)pthread_mutex_lock(&j->lock);

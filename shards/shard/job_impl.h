@@ -16,6 +16,7 @@ struct jobs {
     bool refused;               /* the system has none for us */
     struct job *first, **last;  /* that have not begun; with a worker, under the lock */
     unsigned under_way;         /* started and not done; the holder's */
+    uint64_t count;             /* started in all; the holder's */
     _Atomic(struct job *) over; /* what the worker has finished, the newest first */
     bool stop;                  /* under the lock */
     cpu_set_t cpus;             /* where the process may run, wherever the shard is pinned to */

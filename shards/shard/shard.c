@@ -30,6 +30,7 @@ struct shard_impl {
 struct shards {
     struct shards_config config;
     struct mem mem; /* for what belongs to no shard: rings */
+    struct budget budget;
     struct bus *bus;
     _Atomic bool stop;
     _Atomic unsigned finished;
@@ -319,6 +320,7 @@ static enum err shard_create(struct shards *a, unsigned id, const char **why) {
     a->shards[id] = impl;
     *s = (struct shard){.id = (uint16_t)id, .all = a, .bus = a->bus, .mem = fresh, .impl = impl};
     jobs_init(&impl->jobs, s);
+    s->share = (struct budget_share){&a->budget, BUDGET_UNLIMITED};
     rng_seed(&s->rng, a->config.seed * 0x9e3779b97f4a7c15ULL + id + 1);
     enum err e = tx_shard_init(&s->tx, s, s->id, &s->mem, post);
     if (e == OK)
@@ -341,6 +343,7 @@ enum err shards_create(struct shards **out, const struct shards_config *c, const
         return ERR_NOMEM;
     a->mem = fresh;
     a->config = *c;
+    budget_init(&a->budget, c->count);
     enum err e = OK;
     if (a->config.seed == 0)
         e = rng_entropy(&a->config.seed, sizeof a->config.seed);

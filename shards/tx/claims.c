@@ -210,26 +210,44 @@ bool tx_conflicts_whole(const struct tx_shard *s, enum tx_mode mode) {
     return false;
 }
 
-static bool pinned_in(const struct tx_line *line, uint64_t hash) {
+static bool pins(const struct tx_claim *c) {
+    return c->pins;
+}
+
+static bool holds(const struct tx_claim *c) {
+    return c->granted;
+}
+
+static bool any_in(const struct tx_line *line, uint64_t hash,
+                   bool (*is)(const struct tx_claim *c)) {
     for (const struct tx_intent *i = line->first; i != NULL; i = i->next)
-        if (i->claim->pins && i->want.hash == hash)
+        if (i->want.hash == hash && is(i->claim))
             return true;
     return false;
+}
+
+/* any_of: is there one like that which wants the key, or everything? */
+static bool any_of(const struct tx_shard *s, uint64_t hash, bool (*is)(const struct tx_claim *c)) {
+    const struct tx_chain *chain = chain_of(s, hash);
+    if (any_in(&chain->shared, hash, is) || any_in(&chain->exclusive, hash, is))
+        return true;
+    for (const struct list *l = s->queue.next; s->whole_claims != 0 && l != &s->queue;
+         l = l->next) {
+        const struct tx_claim *c = CONTAINER_OF(l, const struct tx_claim, queue);
+        if (c->whole != TX_NONE && is(c))
+            return true;
+    }
+    return false;
+}
+
+bool tx_locked(const struct tx_shard *s, uint64_t hash) {
+    return unlikely(s->claims != 0) && any_of(s, hash, holds);
 }
 
 bool tx_pinned(const struct tx_shard *s, uint64_t hash) {
     if (likely(s->pinned_claims == 0))
         return false;
-    const struct tx_chain *chain = chain_of(s, hash);
-    if (pinned_in(&chain->shared, hash) || pinned_in(&chain->exclusive, hash))
-        return true;
-    for (const struct list *l = s->queue.next; s->whole_claims != 0 && l != &s->queue;
-         l = l->next) {
-        const struct tx_claim *c = CONTAINER_OF(l, const struct tx_claim, queue);
-        if (c->pins && c->whole != TX_NONE)
-            return true;
-    }
-    return false;
+    return any_of(s, hash, pins);
 }
 
 /* before: the first that c has to wait for because of this key, in one line; with `own`, of its client's. */

@@ -3,6 +3,7 @@
 #include "admin_impl.h"
 #include "anax/instance.h"
 #include "anax/metrics.h"
+#include "anax/room.h"
 #include "shards/log.h"
 #include <pthread.h>
 
@@ -99,6 +100,7 @@ static ON_SHARD void config_set_each(struct ctx *c) {
     (void)pthread_mutex_lock(&newest.lock);
     *config = newest.config;
     (void)pthread_mutex_unlock(&newest.lock);
+    room_configure(c->shard);
     if (c->shard->id != 0)
         return;
     log_set_level((enum log_level)config->loglevel);

@@ -9,9 +9,14 @@
 #define NS_PER_MS 1000000ULL
 
 const char *const latency_event_names[LATENCY_EVENTS] = {
-    [LATENCY_COMMAND] = "command",           [LATENCY_FAST_COMMAND] = "fast-command",
-    [LATENCY_EXPIRE_CYCLE] = "expire-cycle", [LATENCY_LAZYFREE] = "lazyfree",
-    [LATENCY_TABLE_GROWTH] = "table-growth", [LATENCY_LOOP_TURN] = "loop-turn",
+    [LATENCY_COMMAND] = "command",
+    [LATENCY_FAST_COMMAND] = "fast-command",
+    [LATENCY_EXPIRE_CYCLE] = "expire-cycle",
+    [LATENCY_LAZYFREE] = "lazyfree",
+    [LATENCY_EVICTION_CYCLE] = "eviction-cycle",
+    [LATENCY_EVICTION_DEL] = "eviction-del",
+    [LATENCY_TABLE_GROWTH] = "table-growth",
+    [LATENCY_LOOP_TURN] = "loop-turn",
 };
 
 /* --- times --- */

@@ -51,7 +51,7 @@ struct batch *batch_begin(struct conn *c, struct io_buf *buf, struct inbuf *in) 
     b->op_count = b->gathered = 0;
     b->parts_waiting = b->parts_live = 0;
     b->proto = c->session.proto;
-    b->as_unit = b->exec = b->exec_begun = b->aborted = b->refused = false;
+    b->as_unit = b->exec = b->exec_begun = b->aborted = b->refused = b->full = false;
     b->holds_input = false;
     b->done = b->writes = false;
     b->no_touch = c->session.no_touch;
@@ -84,7 +84,7 @@ static void part_reset(struct part *p) {
     p->out.len = p->taken = 0;
     p->out.ref_count = p->refs_taken = 0;
     p->out.ref_bytes = 0;
-    p->used = p->slow = p->aborted = false;
+    p->used = p->slow = p->aborted = p->full = false;
     p->lengthy = p->begun = p->going = false;
     p->now_ms = 0;
     if (unlikely(p->raw.buf != NULL || p->raw.failed))
@@ -290,8 +290,11 @@ void part_home(struct part *p) {
  * beside the shard. MULTI's body waits as a whole; what may take long in it must find the locks held. */
 static ON_SHARD bool part_run_rest(struct part *p, struct shard *at, bool granted) {
     struct batch *b = p->batch;
-    struct run how = {
-        .out = &p->out, .to = OP_END, .granted = granted || b->exec, .locked = granted};
+    struct run how = {.out = &p->out,
+                      .to = OP_END,
+                      .granted = granted || b->exec,
+                      .locked = granted,
+                      .roomy = b->exec};
     if (at == b->net->shard)
         how.session = &b->conn->session;
     if (b->exec && !granted && (p->lengthy || (tx_busy(&at->tx) && run_blocked(at, b, p->at))))
@@ -304,6 +307,8 @@ static ON_SHARD bool part_run_rest(struct part *p, struct shard *at, bool grante
     bool begins = !p->begun;
     p->begun = granted || b->exec;
     if (b->exec && begins && (p->aborted = exec_changed(b, at)))
+        return true;
+    if (b->exec && begins && (p->full = !run_has_room(b, at)))
         return true;
     return run_part(b, p, at, &how);
 }
@@ -487,14 +492,19 @@ static void exec_head(struct conn *c, struct batch *b) {
     struct shard *home = b->net->shard;
     struct reply r = {&c->out, b->proto, home->id};
     shard_claim();
-    for (unsigned i = 0; i < shards_count(home->all); i++)
+    for (unsigned i = 0; i < shards_count(home->all); i++) {
         b->aborted |= b->parts[i].used && b->parts[i].aborted;
+        b->full |= b->parts[i].used && b->parts[i].full;
+    }
+    b->refused |= b->full;
     b->exec_begun = true;
     if (b->aborted || b->refused)
         b->gathered = b->op_count;
     if (b->quiet)
         return;
-    if (b->refused)
+    if (b->full)
+        run_refuse(b, &r);
+    else if (b->refused)
         reply_error(&r, "ERR out of memory");
     else if (b->aborted)
         reply_null_array(&r);

@@ -1,5 +1,6 @@
 /* conn.c: connections from accept to release, and the hooks through which a shard runs them. */
 #include "anax/metrics.h"
+#include "anax/room.h"
 #include "net_impl.h"
 #include "shards/clock.h"
 #include "shards/log.h"
@@ -296,6 +297,7 @@ static void tick(struct timer *t) {
     bool freeing = free_slice(n);
     if (was_freeing && !freeing)
         n->release_s = NET_RELEASE_S;
+    bool evicting = room_slice(s);
     note_events(n);
     metrics_tick(s);
     if (n->instance->pause_until_ms <= loop_wall_ms(s->loop))
@@ -307,7 +309,7 @@ static void tick(struct timer *t) {
         if (n->release_s != 0 && --n->release_s == 0)
             mem_release_idle();
     }
-    net_tick_set(n, more || freeing ? now : now + NET_TICK_MS * 1000000ULL);
+    net_tick_set(n, more || freeing || evicting ? now : now + NET_TICK_MS * 1000000ULL);
 }
 
 static enum err net_start(struct shard *s) {
@@ -324,6 +326,7 @@ static enum err net_start(struct shard *s) {
     n->instance = in;
     n->shared = shared;
     s->app = in;
+    room_configure(s);
     list_init(&n->conns);
     list_init(&n->dirty);
     list_init(&n->todo);
@@ -369,6 +372,7 @@ static void net_turn_end(struct shard *s) {
     if (unlikely(n == NULL))
         return;
     monitor_send(n);
+    room_settle(s);
     while (!list_empty(&n->dirty)) {
         struct conn *c = CONTAINER_OF(n->dirty.next, struct conn, dirty);
         list_del(&c->dirty);
@@ -403,6 +407,7 @@ static void net_stop(struct shard *s) {
     timer_clear(s->loop, &n->pause_end);
     outbuf_deinit(&n->seen);
     observe_stop(in, &s->mem);
+    room_end(s);
     watch_table_destroy(in->watches, &s->mem);
     batch_free_spares(n, 0);
     output_free_spares(n, 0);

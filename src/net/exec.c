@@ -5,6 +5,7 @@
  * never comes to it holds nothing but memory.
  */
 #include "anax/metrics.h"
+#include "anax/room.h"
 #include "anax/words.h"
 #include "net_impl.h"
 #include "shards/clock.h"
@@ -21,6 +22,10 @@ bool exec_takes(const struct op *op) {
 
 bool exec_is_row(const struct command *cmd) {
     return cmd == exec_row;
+}
+
+const struct command *exec_command(void) {
+    return exec_row;
 }
 
 bool exec_is(const struct op *op) {
@@ -90,9 +95,20 @@ static bool keep(struct batch *body, struct batch *from, const struct op *op) {
     return true;
 }
 
+/* has_room: the body itself takes memory, until EXEC. */
+static ON_SHARD bool has_room(const struct conn *c, const struct op *op) {
+    struct shard *home = c->net->shard;
+    return room_plenty(home) || room_make(home, room_of_args(op->argv, 0, op->argc));
+}
+
 void exec_queue(struct conn *c, struct batch *from, struct op *op) {
     if (op->kind != OP_RUN) {
         c->body_refused = true;
+        return;
+    }
+    if (unlikely(!has_room(c, op))) {
+        c->body_refused = true;
+        op->kind = OP_OOM;
         return;
     }
     if (op->cmd->flags & CMD_NO_MULTI) {

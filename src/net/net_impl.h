@@ -58,6 +58,7 @@ enum op_kind {
     OP_EXEC_NOAUTH,
     OP_NO_EXEC, /* EXEC itself is malformed, or of what was refused when it was queued */
     OP_NOMEM,
+    OP_OOM,     /* maxmemory */
     OP_PROTOCOL /* malformed input: conn->protocol_error */
 };
 
@@ -110,10 +111,11 @@ struct part {
     bool waiting;    /* not back yet */
     uint8_t awaited; /* messages that it waits for: its own, and of a step that had to wait */
     bool used;
-    bool slow;           /* some command of it was */
-    bool aborted;        /* EXEC: a watched key of that shard has changed */
-    uint64_t ns;         /* what the last step took */
-    int64_t tally;       /* what it counted */
+    bool slow;     /* some command of it was */
+    bool aborted;  /* EXEC: a watched key of that shard has changed */
+    bool full;     /* of what comes as a whole: that shard has no room for its part (room.h) */
+    uint64_t ns;   /* what the last step took */
+    int64_t tally; /* what it counted */
     int64_t moved_bytes; /* memory that came home with it, or, negative, stayed there */
     int64_t held_before; /* while it runs */
     /* Of commands that take long (CMD_LONG): */
@@ -155,6 +157,7 @@ struct batch {
     bool exec;             /* MULTI's body: one array is the reply */
     bool exec_begun;       /* its head has been sent */
     bool aborted, refused; /* EXEC: null, for a watched key has changed; no memory */
+    bool full;             /* refused because of maxmemory */
     bool quiet;            /* CLIENT REPLY: the replies are dropped */
     bool no_touch;         /* CLIENT NO-TOUCH */
     bool writes;           /* some command may write */
@@ -368,6 +371,7 @@ struct run {
     uint32_t to;             /* up to this op, not included; OP_END: all */
     bool granted;            /* nothing can be in the way */
     bool locked;             /* nor come before it is over */
+    bool roomy;              /* there is room for all of it (room.h) */
     int64_t now_ms;          /* of a unit; 0: the shard's */
 };
 /* run_part: runs its commands from p->at on; false when it came upon a lock, or upon a command that takes long: with how->locked
@@ -377,6 +381,10 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
 void run_prefetch(const struct shard *at, const struct batch *b, uint32_t from) ON_SHARD;
 /* run_blocked: would any command of this part, from this one on, come upon a lock? */
 bool run_blocked(const struct shard *at, const struct batch *b, uint32_t from) ON_SHARD;
+/* run_has_room: for what all commands of a batch that count as one may store on this shard. */
+bool run_has_room(const struct batch *b, struct shard *at) ON_SHARD;
+/* run_refuse: the batch, which counts as one, gets an error because of maxmemory in place of its replies. */
+void run_refuse(struct batch *b, struct reply *r) ON_SHARD;
 /* run_wants: what a command on one shard wants there; returns how many; `to` may be NULL. */
 uint32_t run_wants(const struct op *op, struct tx_want *to);
 struct tx_want run_slot_want(const struct op *op, const struct key_slot *slot);
@@ -399,9 +407,10 @@ void unit_free(struct batch *b);
 /* --- exec.c --- */
 /* exec_takes: does MULTI keep this command for EXEC? exec_queue: it does so; op tells what to reply. */
 bool exec_takes(const struct op *op);
-void exec_queue(struct conn *c, struct batch *from, struct op *op);
+void exec_queue(struct conn *c, struct batch *from, struct op *op) ON_SHARD;
 bool exec_is(const struct op *op);
 bool exec_is_row(const struct command *cmd);
+const struct command *exec_command(void);
 /* exec_bytes: what the body keeps of memory. */
 size_t exec_bytes(const struct conn *c);
 /* exec_writes: is there a command in the body that writes? */

@@ -1,4 +1,5 @@
 /* run.c: runs commands on the shard where their keys are. */
+#include "anax/room.h"
 #include "net_impl.h"
 #include "shards/clock.h"
 
@@ -34,6 +35,9 @@ static void run_error(struct ctx *c, const struct batch *b, const struct op *op)
         break;
     case OP_NOMEM:
         ctx_oom(c);
+        break;
+    case OP_OOM:
+        reply_error(r, ERR_OUT_OF_MEMORY);
         break;
     case OP_NO_EXEC:
         reply_error(r, op->argc == 1
@@ -193,6 +197,54 @@ bool run_blocked(const struct shard *at, const struct batch *b, uint32_t from) {
     return false;
 }
 
+/* --- room --- */
+
+static bool may_store(const struct op *op) {
+    return (op->kind == OP_RUN || op->kind == OP_ACROSS) && op->cmd->flags & CMD_DENY_OOM;
+}
+
+/* has_room: for the arguments, but for one that is in memory already. */
+static ON_SHARD bool has_room(const struct batch *b, struct shard *at, const struct op *op) {
+    bool taken = big_of(b, op) != NULL && at == b->net->shard;
+    return room_make(at, room_of_args(op->argv, 1, op->argc - (taken ? 1 : 0)));
+}
+
+/* bytes_here: of the keys that lie here, with what stands behind each. */
+static int64_t bytes_here(const struct op *op, const struct shard *at) {
+    int64_t bytes = 0;
+    const struct key_slots *s = op->slots;
+    for (uint32_t i = s->first[at->id]; i != SLOT_END; i = s->slot[i].next) {
+        uint32_t from = s->slot[i].arg, to = from + s->step;
+        bytes += room_of_args(op->argv, from, to < op->argc ? to : op->argc);
+    }
+    return bytes;
+}
+
+bool run_has_room(const struct batch *b, struct shard *at) {
+    int64_t bytes = 0;
+    if (likely(at->share.bytes == BUDGET_UNLIMITED))
+        return true;
+    for (uint32_t i = 0; i < b->op_count; i++) {
+        const struct op *op = &b->ops[i];
+        if (!may_store(op))
+            continue;
+        if (op->kind == OP_ACROSS)
+            bytes += bytes_here(op, at);
+        else if (op->shard == at->id)
+            bytes += room_of_args(op->argv, 1, op->argc);
+    }
+    return bytes == 0 || room_make(at, bytes);
+}
+
+void run_refuse(struct batch *b, struct reply *r) {
+    size_t from = r->out->len;
+    if (b->exec)
+        reply_errorf(r, "EXECABORT Transaction discarded because of: %s", ERR_OUT_OF_MEMORY);
+    else
+        reply_error(r, ERR_OUT_OF_MEMORY);
+    note_error(b->net->shard, b->exec ? exec_command() : b->ops[0].cmd, true, r->out, from);
+}
+
 /* --- a part --- */
 
 static ON_SHARD void prefetch_entry(const struct shard *at, const struct op *op) {
@@ -255,7 +307,11 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
         if (unlikely(check) && blocked(at, b, op))
             break;
         size_t from = out->len;
-        bool rejected = is_rejected(op), again = p->going;
+        bool again = p->going;
+        if (unlikely(!room_plenty(at)) && !how->roomy && !again && may_store(op) &&
+            !has_room(b, at, op))
+            op->kind = OP_OOM;
+        bool rejected = is_rejected(op);
         if (likely(!rejected))
             timed_add(&timed, b, p, at, op);
         else
@@ -274,7 +330,7 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
             return false;
         }
         if (unlikely(again) && !b->exec && how->now_ms != b->now_ms)
-            c.now_ms = at->wall_ms; /* for those behind it */
+            c.now_ms = p->now_ms = at->wall_ms; /* for those behind it */
         if (unlikely(watched) && after) {
             ASSERT(how->session != NULL);
             monitor_show(in->net, b->conn, op, how->session->db);

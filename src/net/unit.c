@@ -75,6 +75,7 @@ static void unit_hop(struct shard *at, struct tx_part *tp) {
                           .to = u->to,
                           .granted = true,
                           .locked = true,
+                          .roomy = true,
                           .now_ms = u->batch->now_ms};
         if (at == u->batch->net->shard)
             how.session = &u->batch->conn->session;
@@ -102,7 +103,8 @@ static void unit_look(struct shard *at, struct tx_part *tp) {
     struct batch *b = u->batch;
     if (b->exec)
         p->aborted = exec_changed(b, at);
-    if (!u->early || (b->ops[0].kind == OP_ACROSS && !has_keys(&b->ops[0], at->id)))
+    p->full = !run_has_room(b, at);
+    if (p->full || !u->early || (b->ops[0].kind == OP_ACROSS && !has_keys(&b->ops[0], at->id)))
         return;
     part_enter(p, at);
     forget(p, at);
@@ -401,6 +403,22 @@ static bool changed(const struct unit *u) {
     return false;
 }
 
+/* full: some shard has no room for its part. Then nothing of it is done, but what early looks have kept goes. */
+static bool full(struct unit *u) {
+    struct op *op = &u->batch->ops[0];
+    bool any = false;
+    for (unsigned i = 0; i < u->tx.part_count; i++)
+        any |= part_of(u, &u->tx.parts[i])->full;
+    if (!any || u->batch->full)
+        return u->batch->full;
+    u->batch->full = u->batch->refused = true;
+    if (!u->batch->exec && op->kind == OP_ACROSS && op->cmd->across->after != NULL) {
+        op->slots->go = false;
+        u->dropping = anything_kept(op);
+    }
+    return true;
+}
+
 static ON_SHARD void take_home(struct unit *u) {
     for (unsigned i = 0; i < u->tx.part_count; i++)
         part_home(part_of(u, &u->tx.parts[i]));
@@ -415,6 +433,7 @@ static void unit_next(struct shard *home, struct tx *t) {
         return;
     }
     take_home(u);
+    bool refused = full(u);
     if (u->dropping) {
         if (u->stage != STAGE_AFTER)
             hop_all(u, STAGE_AFTER, false);
@@ -422,7 +441,7 @@ static void unit_next(struct shard *home, struct tx *t) {
             tx_end(home, t);
         return;
     }
-    if (!(b->exec && changed(u)) && !go(u))
+    if (!refused && !(b->exec && changed(u)) && !go(u))
         return;
     batch_unit_done(b); /* the client has its reply before the locks are gone */
     tx_end(home, t);

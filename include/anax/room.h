@@ -1,0 +1,46 @@
+/* room.h: maxmemory: room for what commands are about to store.
+ *
+ * Why         A cache keeps to its memory by evicting before it stores. What counts is used_memory, all of it: keys, what
+ *             structures around them take, connections, buffers. budget.h says how shards share the limit.
+ *
+ *             A command that is flagged CMD_DENY_OOM asks its shard for room for the bytes of its arguments, before
+ *             it runs; MULTI's body and what spans shards asks on every shard before any of it runs. Room is made by taking from the
+ *             pool, by freeing what is dropped already, and by eviction, in this order, a key at a time. Where nothing can
+ *             go, or nothing may, the command is refused with Redis's OOM error.
+ * Limits      what a command stores beyond the bytes of its arguments (COPY, SUNIONSTORE, SETRANGE) is known when it has
+ *             run: used_memory may exceed maxmemory by that, until the next write, or the next tick, makes good for it.
+ * Threads     the holder of the shard.
+ * Source      Redis's maxmemory and maxmemory-policy.
+ */
+#ifndef ANAX_ROOM_H
+#define ANAX_ROOM_H
+
+#include "shards/shard.h"
+
+struct command;
+
+/* What a key and its entry may take beside its bytes. */
+enum { ROOM_PER_KEY = 64 };
+
+/* room_configure: maxmemory and its policy are what the shard's options say. */
+void room_configure(struct shard *s) ON_SHARD;
+/* room_end: with the instance. */
+void room_end(struct shard *s) ON_SHARD;
+/* room_make: for so many bytes more; false: there is none. Usually one compare; else O(bytes) in evicted keys. */
+bool room_make_slow(struct shard *s, int64_t bytes) ON_SHARD;
+static inline ON_SHARD bool room_make(struct shard *s, int64_t bytes) {
+    return budget_fits(&s->share, s->mem.used_bytes, bytes) || room_make_slow(s, bytes);
+}
+/* room_plenty: there is, for whatever comes in one receive buffer. */
+static inline ON_SHARD bool room_plenty(const struct shard *s) {
+    enum { PLENTY = 256 * 1024 };
+    return budget_fits(&s->share, s->mem.used_bytes, PLENTY);
+}
+/* room_of_call: the bytes that a call is taken to store: arguments from..to, not included, step apart. */
+int64_t room_of_args(const struct span *argv, uint32_t from, uint32_t to);
+/* room_settle: between turns. room_slice: in a tick: evicts when all shards together use more than maxmemory; true while they
+ * do. */
+void room_settle(struct shard *s) ON_SHARD;
+bool room_slice(struct shard *s) ON_SHARD;
+
+#endif

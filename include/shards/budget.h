@@ -1,0 +1,62 @@
+/* budget.h: one bound on the memory of all shards.
+ *
+ * Why         `maxmemory` is a total, however unevenly the keys fall on shards, and no command may touch a counter that
+ *             shards share. So each shard holds a share of the budget, compares what it uses with that, and takes more from the
+ *             pool, or gives back, now and then: between two turns, and when its share is not enough.
+ *
+ *                 limit  =  pool  +  share of shard 0  +  share of shard 1  +  ...
+ *
+ *             Between turns a share covers what its shard uses, whatever that is for: what no command was asked about (buffers
+ *             of connections) is taken from the pool even when it has nothing left, which then is in debt.
+ *             Whoever next wants room for a write makes good for that first, by eviction.
+ * Threads     a share: the holder of the shard. The pool: any.
+ * Limits      beyond what it uses a shard keeps at most BUDGET_KEEP_MAX, and all shards together 1/64 of the pool at the time.
+ * Invariants  (1) the equation above, but for moments in which bytes are on their way.
+ *             (2) without a limit a share is more than any shard can use.
+ */
+#ifndef SHARDS_BUDGET_H
+#define SHARDS_BUDGET_H
+
+#include "shards/attr.h"
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BUDGET_KEEP_MAX = 1 << 20 };
+#define BUDGET_UNLIMITED INT64_MAX
+
+struct budget {
+    _Alignas(64) _Atomic int64_t pool;
+    _Atomic int64_t limit; /* 0: none */
+    _Atomic bool pressure; /* somebody found the pool empty: nobody keeps what it does not use */
+    unsigned shards;
+};
+
+/* What one shard may use. */
+struct budget_share {
+    struct budget *budget;
+    int64_t bytes;
+};
+
+void budget_init(struct budget *b, unsigned shards);
+/* budget_limit: bytes; 0: none. Then each shard calls budget_join. */
+void budget_limit(struct budget *b, int64_t bytes);
+/* budget_join: the limit has come, changed or gone. used: by the shard. */
+void budget_join(struct budget_share *s, int64_t used);
+
+/* budget_fits: is there room for so many bytes more? */
+static inline bool budget_fits(const struct budget_share *s, int64_t used, int64_t more) {
+    return likely(used + more <= s->bytes);
+}
+/* budget_take: room for `more` from the pool. False: it has not so much; then *lack (NULL: not asked for) is what is to be freed by
+ * this shard, debt of the pool included, and *lack more than 0. */
+bool budget_take(struct budget_share *s, int64_t used, int64_t more, int64_t *lack);
+/* budget_settle: between turns, and after having freed what budget_take wanted. True: the pool is in debt. No atomic
+ * write unless the share is far from what is used. */
+bool budget_settle(struct budget_share *s, int64_t used);
+/* budget_press: the pool is empty, and the caller will evict. True: for the first time since there was room: all other
+ * shards are to settle. */
+bool budget_press(struct budget *b);
+
+#endif

@@ -1,0 +1,76 @@
+/* budget.c: see shards/budget.h. */
+#include "shards/budget.h"
+
+enum { KEEP_PART = 64 };
+
+void budget_init(struct budget *b, unsigned shards) {
+    *b = (struct budget){.shards = shards};
+}
+
+void budget_limit(struct budget *b, int64_t bytes) {
+    int64_t before = atomic_exchange(&b->limit, bytes);
+    atomic_fetch_add(&b->pool, bytes - before);
+    atomic_store(&b->pressure, false);
+}
+
+void budget_join(struct budget_share *s, int64_t used) {
+    struct budget *b = s->budget;
+    bool was = s->bytes != BUDGET_UNLIMITED, is = atomic_load(&b->limit) != 0;
+    if (was)
+        atomic_fetch_add(&b->pool, s->bytes);
+    if (is)
+        atomic_fetch_sub(&b->pool, used);
+    s->bytes = is ? used : BUDGET_UNLIMITED;
+}
+
+/* keep: what a shard may hold beyond what it uses. */
+static int64_t keep(const struct budget *b, int64_t pool) {
+    if (pool <= 0 || atomic_load_explicit(&b->pressure, memory_order_relaxed))
+        return 0;
+    int64_t part = pool / (int64_t)(KEEP_PART * b->shards);
+    return part < BUDGET_KEEP_MAX ? part : BUDGET_KEEP_MAX;
+}
+
+bool budget_take(struct budget_share *s, int64_t used, int64_t more, int64_t *lack) {
+    struct budget *b = s->budget;
+    int64_t pool = atomic_load_explicit(&b->pool, memory_order_relaxed);
+    int64_t want = used + more - s->bytes;
+    for (;;) {
+        if (pool < 0 || pool < want) {
+            if (lack != NULL)
+                *lack = want - pool;
+            return false;
+        }
+        if (want <= 0)
+            return true;
+        int64_t take = want + keep(b, pool - want);
+        if (atomic_compare_exchange_weak_explicit(&b->pool, &pool, pool - take,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+            s->bytes += take;
+            return true;
+        }
+    }
+}
+
+bool budget_settle(struct budget_share *s, int64_t used) {
+    struct budget *b = s->budget;
+    if (s->bytes == BUDGET_UNLIMITED)
+        return false;
+    int64_t pool = atomic_load_explicit(&b->pool, memory_order_relaxed);
+    int64_t kept = keep(b, pool), slack = s->bytes - used;
+    if (slack < 0 || slack > 2 * kept) {
+        int64_t back = slack < 0 ? slack : slack - kept;
+        pool = back + atomic_fetch_add_explicit(&b->pool, back, memory_order_relaxed);
+        s->bytes -= back;
+    }
+    /* Room again, and not only for a moment. */
+    if (unlikely(atomic_load_explicit(&b->pressure, memory_order_relaxed)) &&
+        pool > atomic_load_explicit(&b->limit, memory_order_relaxed) / KEEP_PART)
+        atomic_store_explicit(&b->pressure, false, memory_order_relaxed);
+    return pool < 0;
+}
+
+bool budget_press(struct budget *b) {
+    return !atomic_load_explicit(&b->pressure, memory_order_relaxed) &&
+           !atomic_exchange_explicit(&b->pressure, true, memory_order_relaxed);
+}

@@ -1,0 +1,268 @@
+"""maxmemory: what is refused and how, beside redis-server; that used_memory keeps to it under floods, on any shards, and that
+the limit is one for all of them."""
+
+import random
+import threading
+
+import pytest
+
+from harness import Error, Server, encode, wait_until
+
+OOM = b"OOM command not allowed when used memory > 'maxmemory'."
+SLACK = 100_000  # connections, their buffers, and what INFO itself takes
+POLICIES = ["allkeys-lru", "allkeys-lfu", "allkeys-random", "allkeys-s3fifo", "allkeys-lrm"]
+VOLATILE = ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-s3fifo", "volatile-lrm", "volatile-ttl"]
+
+
+def used(conn):
+    return int(conn.info("memory")["used_memory"])
+
+
+def stat(conn, name):
+    return int(conn.info("stats")[name])
+
+
+def limit(conn, more, policy):
+    conn.ok("CONFIG", "SET", "maxmemory-policy", policy)
+    conn.ok("CONFIG", "SET", "maxmemory", used(conn) + more)
+    return int(conn.info("memory")["maxmemory"])
+
+
+def test_the_experiment_of_tutorials(shards):
+    """Redis 8 stores 5,481 keys in 437,096 bytes."""
+    stored = {}
+    for kind, n in (("anax", shards), ("redis", 1)):
+        with Server(kind, shards=n) as server, server.connect() as c:
+            limit(c, 437_096, "noeviction")
+            count = 0
+            while not isinstance(reply := c.cmd("SET", "key%d" % (count + 1), "same_value"), Error):
+                count += 1
+            assert str(reply).encode() == OOM or reply.value == OOM
+            stored[kind] = count
+    assert stored["anax"] >= 9000
+    assert stored["anax"] > stored["redis"]
+
+
+REFUSED = """SET a 1|APPEND a 1|INCR n|MSET a 1 b 2|MSETNX y 1 z 2|SETRANGE a 0 x|SETBIT a 1 1|GETSET a 1|LPUSH l 1|RPUSH l 1|LPUSHX l 1|LSET l 0 x
+LINSERT l BEFORE x y|RPOPLPUSH l l|LMOVE l l LEFT RIGHT|SADD s 1|SUNIONSTORE d s|SINTERSTORE d s|ZADD z 1 a|ZINCRBY z 1 a|ZUNIONSTORE d 1 z
+ZRANGESTORE d z 0 -1|HSET h f v|HSETNX h f v|HINCRBY h n 1|COPY a b|SORT l STORE d|BITOP AND d a|BITFIELD a SET u8 0 1|GETEX a|SETEX a 10 1|PSETEX a 10 1
+GET a|MGET a b|DEL a|UNLINK a|EXISTS a|EXPIRE a 100|PERSIST a|TTL a|RENAME a b|LPOP l|RPOP l|LREM l 0 x|LTRIM l 0 0|SREM s 1|SPOP s|ZREM z a|ZPOPMIN z
+HDEL h f|HGETALL h|SMOVE s t 1|GETDEL a|LRANGE l 0 -1|SMEMBERS s|TYPE a|SCAN 0 COUNT 1|PING|ECHO x|SORT l|OBJECT ENCODING a|DBSIZE|TOUCH a|FLUSHDB
+NOSUCH a|SET a|SET a 1 XX NX|PFADD p 1"""
+UNKNOWN_HERE = {"PFADD"}
+
+
+@pytest.mark.parametrize("multi", [False, True])
+def test_what_is_refused(anax, redis, multi):
+    for line in REFUSED.replace("\n", "|").split("|"):
+        words = line.split()
+        if words[0] in UNKNOWN_HERE:
+            continue
+        got = []
+        for server in (anax, redis):
+            with server.connect() as c:
+                c.ok("CONFIG", "SET", "maxmemory-policy", "noeviction")
+                c.ok("CONFIG", "SET", "maxmemory", "0")
+                c.cmd("FLUSHALL")
+                for setup in ("SET a 5", "RPUSH l 1 2 3", "SADD s 1 2", "ZADD z 1 a 2 b", "HSET h f v n 1"):
+                    c.cmd(*setup.split())
+                if multi:
+                    c.ok("MULTI")
+                    queued = c.cmd(*words)
+                    c.ok("CONFIG", "GET", "x") if False else None
+                    with server.connect() as boss:
+                        boss.ok("CONFIG", "SET", "maxmemory", "1")
+                    got.append((queued, c.cmd("EXEC"), c.cmd("PING")))
+                    with server.connect() as boss:
+                        boss.ok("CONFIG", "SET", "maxmemory", "0")
+                else:
+                    c.ok("CONFIG", "SET", "maxmemory", "1")
+                    got.append(c.cmd(*words))
+                    c.ok("CONFIG", "SET", "maxmemory", "0")
+        if words[0] in ("SPOP", "SCAN", "SMEMBERS", "HGETALL"):
+            got = [isinstance(g, Error) for g in got]
+        assert got[0] == got[1], line
+
+
+def test_refused_while_it_is_queued(anax, redis):
+    got = []
+    for server in (anax, redis):
+        with server.connect() as c:
+            c.cmd("FLUSHALL")
+            c.ok("CONFIG", "SET", "maxmemory-policy", "noeviction")
+            c.ok("MULTI")
+            with server.connect() as boss:
+                boss.ok("CONFIG", "SET", "maxmemory", "1")
+            got.append([c.cmd("SET", "a", "1"), c.cmd("GET", "a"), c.cmd("EXEC"), c.cmd("GET", "a"),
+                        c.cmd("MULTI"), c.cmd("GET", "a"), c.cmd("DISCARD")])
+            with server.connect() as boss:
+                boss.ok("CONFIG", "SET", "maxmemory", "0")
+    assert got[0] == got[1]
+
+
+def test_a_refused_multi_key_write_changes_nothing(shards):
+    with Server("anax", shards=shards) as server, server.connect() as c:
+        keys = ["k%d" % i for i in range(40)]
+        for k in keys[::2]:
+            c.ok("SET", k, "before")
+        limit(c, 2000, "noeviction")
+        big = "x" * 10_000
+        assert isinstance(c.cmd("MSET", *[x for k in keys for x in (k, big)]), Error)
+        c.ok("MULTI")
+        for k in keys[:3]:
+            c.cmd("SET", k, "y" * 200)
+        c.cmd("SET", "other", big)
+        reply = c.cmd("EXEC")
+        assert isinstance(reply, Error)
+        assert [c.cmd("GET", k) for k in keys] == [b"before" if i % 2 == 0 else None for i in range(40)]
+        assert c.cmd("DBSIZE") == 20
+        c.ok("CONFIG", "SET", "maxmemory", "0")
+        assert c.cmd("MSET", *[x for k in keys for x in (k, big)]).value == b"OK"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_flood_keeps_to_the_limit(shards, policy):
+    rng = random.Random(policy)
+    with Server("anax", shards=shards) as server, server.connect() as c, server.connect() as watcher:
+        top = limit(c, 3_000_000, policy)
+        most, largest = 0, 8000
+        for i in range(4000):
+            c.ok("SET", "key:%d" % i, "v" * rng.choice([10, 100, 1000, largest]))
+            if i % 40 == 0:
+                most = max(most, used(watcher))
+        assert most <= top + largest + SLACK
+        assert stat(c, "evicted_keys") > 500
+        assert used(c) > top - 300_000
+        assert c.cmd("DBSIZE") > 500
+
+
+@pytest.mark.parametrize("policy", VOLATILE)
+def test_volatile_policies_leave_the_others_alone(shards, policy):
+    with Server("anax", shards=shards) as server, server.connect() as c:
+        for i in range(500):
+            c.ok("SET", "stays:%d" % i, "v" * 100)
+        limit(c, 300_000, policy)
+        for i in range(3000):
+            c.ok("SET", "goes:%d" % i, "v" * 300, "EX", 10_000 + i)
+        assert stat(c, "evicted_keys") > 1000
+        assert all(c.cmd("EXISTS", "stays:%d" % i) == 1 for i in range(500))
+        c.cmd("FLUSHALL")
+        refused = [c.cmd("SET", "stays:%d" % i, "v" * 1000) for i in range(1000)]
+        assert any(isinstance(r, Error) for r in refused)
+
+
+@pytest.mark.parametrize("shards", [4])
+def test_all_keys_on_one_of_four_shards(shards):
+    """One total, however unevenly keys fall: 95% of it is there for one shard."""
+    with Server("anax", shards=shards) as server, server.connect() as c:
+        idle = used(c)
+        top = limit(c, 10_000_000, "allkeys-lru")
+        for i in range(30):
+            c.send(b"".join(encode(["SET", "{one}%d" % (i * 1000 + j), "v" * 400]) for j in range(1000)))
+            for _ in range(1000):
+                c.read()
+        assert stat(c, "evicted_keys") > 1000
+        assert used(c) - idle >= 0.95 * (top - idle)
+        c.cmd("FLUSHALL")
+        c.ok("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        wait_until(lambda: used(c) - idle < 1_000_000, "all is freed")
+        count = 0
+        while not isinstance(c.cmd("SET", "{one}%d" % count, "v" * 4000), Error):
+            count += 1
+        assert used(c) - idle >= 0.95 * (top - idle)
+
+
+def test_room_that_others_do_not_use_moves(shards):
+    """Filled on all shards, then emptied: what one shard gave up, another uses."""
+    with Server("anax", shards=shards) as server, server.connect() as c:
+        idle = used(c)
+        top = limit(c, 4_000_000, "noeviction")
+        i = 0
+        while not isinstance(c.cmd("SET", "all:%d" % i, "v" * 1000), Error):
+            i += 1
+        for j in range(i):
+            c.cmd("DEL", "all:%d" % j)
+        wait_until(lambda: used(c) - idle < 400_000, "all is freed")
+        count = 0
+        while not isinstance(c.cmd("SET", "{one}%d" % count, "v" * 1000), Error):
+            count += 1
+        assert used(c) - idle >= 0.93 * (top - idle)
+
+
+def test_a_lower_limit_evicts_at_once(shards):
+    with Server("anax", shards=shards) as server, server.connect() as c:
+        idle = used(c)
+        for i in range(20):
+            c.cmd("MSET", *[x for j in range(500) for x in ("k%d" % (i * 500 + j), "v" * 200)])
+        full = used(c)
+        c.ok("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        c.ok("CONFIG", "SET", "maxmemory", idle + (full - idle) // 2)
+        wait_until(lambda: used(c) <= idle + (full - idle) // 2 + SLACK, "what is too much has gone")
+        assert c.cmd("DBSIZE") > 2000
+        c.ok("CONFIG", "SET", "maxmemory", "0")
+        c.ok("SET", "a", "x" * 1_000_000)
+
+
+def test_big_values_make_room_for_small_ones_and_back(shards):
+    """What a large collection takes comes back in slices; the write waits for as much as it needs."""
+    with Server("anax", shards=shards) as server, server.connect() as c, server.connect() as watcher:
+        top = limit(c, 4_000_000, "allkeys-random")
+        most = 0
+        for i in range(12):
+            for at in range(0, 20000, 500):
+                c.cmd("SADD", "big%d" % i, *["member:%d" % j for j in range(at, at + 500)])
+            most = max(most, used(watcher))
+            c.ok("SET", "string%d" % i, "x" * 1_000_000)
+            most = max(most, used(watcher))
+        assert most <= top + 1_000_000 + SLACK
+        assert stat(c, "evicted_keys") > 0
+
+
+def test_evicted_keys_tell_watch(shards):
+    with Server("anax", shards=shards) as server, server.connect() as c, server.connect() as other:
+        c.ok("SET", "watched", "1")
+        c.ok("WATCH", "watched")
+        limit(other, 300_000, "allkeys-random")
+        i = 0
+        while other.cmd("EXISTS", "watched") == 1:
+            other.ok("SET", "k%d" % i, "v" * 300)
+            i += 1
+        c.ok("MULTI")
+        c.cmd("SET", "x", "1")
+        assert c.cmd("EXEC") is None
+
+
+def test_writers_on_all_shards_at_the_limit(shards):
+    """Several clients at once, single and multi-key writes, in transactions and not, while the limit moves."""
+    with Server("anax", shards=shards) as server, server.connect() as boss:
+        top = limit(boss, 2_000_000, "allkeys-lru")
+        errors = []
+
+        def write(seed):
+            rng = random.Random(seed)
+            with server.connect() as c:
+                for i in range(300):
+                    n = rng.randrange(1, 12)
+                    words = [x for _ in range(n) for x in ("k%d" % rng.randrange(20000), "v" * rng.randrange(600))]
+                    if rng.randrange(3) == 0:
+                        c.ok("MULTI")
+                        for j in range(0, len(words), 2):
+                            c.cmd("SET", words[j], words[j + 1])
+                        reply = c.cmd("EXEC")
+                    else:
+                        reply = c.cmd("MSET", *words)
+                    if isinstance(reply, Error):
+                        errors.append(reply)
+
+        threads = [threading.Thread(target=write, args=(i,)) for i in range(6)]
+        for t in threads:
+            t.start()
+        while any(t.is_alive() for t in threads):
+            boss.ok("CONFIG", "SET", "maxmemory", top - 500_000)
+            boss.ok("CONFIG", "SET", "maxmemory", top)
+        for t in threads:
+            t.join()
+        assert not errors
+        assert used(boss) <= top + 10_000 + SLACK
+        boss.ok("CONFIG", "SET", "maxmemory", "0")
+        boss.cmd("FLUSHALL")
