@@ -27,6 +27,7 @@ struct instance {
     bool pause_all;
     struct watch_table *watches;
     struct pressing *pressing; /* room.c's; NULL without maxmemory */
+    void (*trim)(struct shard *s); /* net's: gives back the memory that it keeps for later */
     bool expire_off;           /* DEBUG SET-ACTIVE-EXPIRE 0 */
     uint64_t long_elements;    /* WORK_ELEMENTS_MIN, or what DEBUG LONG-ELEMENTS says */
     /* The command that runs now, for a crash report: its row, arguments and database; or NULL. */

@@ -10,7 +10,8 @@
  *             of connections) is taken from the pool even when it has nothing left, which then is in debt.
  *             Whoever next wants room for a write makes good for that first, by eviction.
  * Threads     a share: the holder of the shard. The pool: any.
- * Limits      beyond what it uses a shard keeps at most BUDGET_KEEP_MAX, and all shards together 1/64 of the pool at the time.
+ * Limits      beyond what it uses a shard keeps at most BUDGET_KEEP_MAX, and all shards together 1/64 of the pool at the time; when
+ *             less than 1/64 of the limit is left in the pool, BUDGET_KEEP_PRESSED and 1/1024 of the limit.
  * Invariants  (1) the equation above, but for moments in which bytes are on their way.
  *             (2) without a limit a share is more than any shard can use.
  */
@@ -23,13 +24,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BUDGET_KEEP_MAX = 1 << 20 };
+enum { BUDGET_KEEP_MAX = 1 << 20, BUDGET_KEEP_PRESSED = 4096 };
 #define BUDGET_UNLIMITED INT64_MAX
 
 struct budget {
     _Alignas(64) _Atomic int64_t pool;
     _Atomic int64_t limit; /* 0: none */
-    _Atomic bool pressure; /* somebody found the pool empty: nobody keeps what it does not use */
+    _Atomic bool pressure; /* little is left in the pool: hardly anybody keeps what it does not use */
     unsigned shards;
 };
 
@@ -55,8 +56,8 @@ bool budget_take(struct budget_share *s, int64_t used, int64_t more, int64_t *la
 /* budget_settle: between turns, and after having freed what budget_take wanted. True: the pool is in debt. No atomic
  * write unless the share is far from what is used. */
 bool budget_settle(struct budget_share *s, int64_t used);
-/* budget_press: the pool is empty, and the caller will evict. True: for the first time since there was room: all other
- * shards are to settle. */
+/* budget_press: when little is left in the pool: true for the first time since there was more: all shards are to settle, and
+ * keep less from now on. */
 bool budget_press(struct budget *b);
 
 #endif

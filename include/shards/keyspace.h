@@ -124,6 +124,7 @@ uint64_t table_count(const struct table *t);
 uint64_t table_expires(const struct table *t); /* entries that have an expiry */
 /* table_bytes: what the table itself counts for in mem, beside its entries. O(1 + keys / 7,800). */
 size_t table_bytes(const struct table *t);
+size_t table_growth(const struct table *t);
 /* Two stages of fetching what a lookup will touch: the bucket, then the entry behind it. Each for a
  * whole batch of keys before the next: it halves the time of a lookup (bench/micro/RESULTS.md). */
 void table_prefetch(const struct table *t, uint64_t hash) ON_SHARD;

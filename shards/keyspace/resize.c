@@ -29,15 +29,21 @@ static bool directory_room(struct table *t, uint32_t need) {
     return true;
 }
 
-/* first_grow: the first segment doubles by copying, at most 8 KiB, until it is a whole one. */
+/* next_first_cap: the next size that the allocator has, up to a whole segment. */
+static uint32_t next_first_cap(const struct table *t) {
+    size_t cap = mem_size((t->first_cap + 1) * sizeof(struct bucket)) / sizeof(struct bucket);
+    return cap < TABLE_SEGMENT ? (uint32_t)cap : TABLE_SEGMENT;
+}
+
+/* first_grow: the first segment grows by copying, at most 3.5 KiB, until it is a whole one. */
 static bool first_grow(struct table *t) {
-    uint32_t cap = t->first_cap * 2;
+    uint32_t cap = next_first_cap(t);
     struct bucket *grown = mem_alloc_lines(t->mem, cap * sizeof(struct bucket));
     if (grown == NULL)
         return false;
     size_t old = t->first_cap * sizeof(struct bucket);
     memcpy(grown, t->segments[0], old);
-    memset((char *)grown + old, 0, old);
+    memset((char *)grown + old, 0, cap * sizeof(struct bucket) - old);
     mem_free_lines(t->mem, t->segments[0], old);
     t->segments[0] = grown;
     t->first_cap = cap;
@@ -78,6 +84,15 @@ static bool bucket_room(struct table *t, uint32_t i) {
     if (segment == 0)
         return i < t->first_cap || first_grow(t);
     return (segment < t->segment_cap && t->segments[segment] != NULL) || segment_room(t, segment);
+}
+
+size_t table_growth(const struct table *t) {
+    uint32_t i = t->bucket_count, segment = i / TABLE_SEGMENT;
+    if (segment == 0)
+        return i < t->first_cap ? sizeof(struct bucket) : next_first_cap(t) * sizeof(struct bucket);
+    bool there = segment < t->segment_cap && t->segments[segment] != NULL;
+    size_t directory = segment < t->segment_cap ? 0 : 2 * mem_size(2 * t->segment_cap * sizeof(void *));
+    return there ? sizeof(struct bucket) : directory + TABLE_SEGMENT * sizeof(struct bucket);
 }
 
 size_t table_bytes(const struct table *t) {

@@ -24,7 +24,7 @@
 #include "shards/chain.h"
 
 enum {
-    TABLE_SEGMENT = 256, /* buckets: 16 KiB, by which memory grows at a time */
+    TABLE_SEGMENT = 64,  /* buckets: 4 KiB, by which memory grows at a time */
     TABLE_FIRST = 4,     /* buckets of a new table */
     TABLE_GROUP = 2,     /* buckets; with 16, keys that go one by one cost twice as much */
     TABLE_GROUPS = TABLE_SEGMENT / TABLE_GROUP,

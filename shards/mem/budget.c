@@ -1,7 +1,7 @@
 /* budget.c: see shards/budget.h. */
 #include "shards/budget.h"
 
-enum { KEEP_PART = 64 };
+enum { KEEP_PART = 64, KEEP_PART_PRESSED = 1024 };
 
 void budget_init(struct budget *b, unsigned shards) {
     *b = (struct budget){.shards = shards};
@@ -23,12 +23,18 @@ void budget_join(struct budget_share *s, int64_t used) {
     s->bytes = is ? used : BUDGET_UNLIMITED;
 }
 
+static int64_t at_most(int64_t n, int64_t most) {
+    return n < most ? n : most;
+}
+
 /* keep: what a shard may hold beyond what it uses. */
 static int64_t keep(const struct budget *b, int64_t pool) {
-    if (pool <= 0 || atomic_load_explicit(&b->pressure, memory_order_relaxed))
+    if (pool < 0)
         return 0;
-    int64_t part = pool / (int64_t)(KEEP_PART * b->shards);
-    return part < BUDGET_KEEP_MAX ? part : BUDGET_KEEP_MAX;
+    int64_t limit = atomic_load_explicit(&b->limit, memory_order_relaxed);
+    if (atomic_load_explicit(&b->pressure, memory_order_relaxed))
+        return at_most(limit / (KEEP_PART_PRESSED * (int64_t)b->shards), BUDGET_KEEP_PRESSED);
+    return at_most(pool / (KEEP_PART * (int64_t)b->shards), BUDGET_KEEP_MAX);
 }
 
 bool budget_take(struct budget_share *s, int64_t used, int64_t more, int64_t *lack) {
@@ -71,6 +77,8 @@ bool budget_settle(struct budget_share *s, int64_t used) {
 }
 
 bool budget_press(struct budget *b) {
-    return !atomic_load_explicit(&b->pressure, memory_order_relaxed) &&
+    return atomic_load_explicit(&b->pool, memory_order_relaxed) <
+               atomic_load_explicit(&b->limit, memory_order_relaxed) / KEEP_PART &&
+           !atomic_load_explicit(&b->pressure, memory_order_relaxed) &&
            !atomic_exchange_explicit(&b->pressure, true, memory_order_relaxed);
 }

@@ -17,7 +17,7 @@
 const char *malloc_conf =
     "background_thread:true,max_background_threads:1,"
     "dirty_decay_ms:1000,muzzy_decay_ms:0,"
-    "slab_sizes:32-32:4|48-48:12|64-64:8|80-80:20|96-96:12|112-112:28|128-128:16";
+    "slab_sizes:32-32:4|48-48:12|64-64:8|80-80:20|96-96:12|112-112:28|128-128:16|4096-4096:16";
 #endif
 
 /* True when this allocation is the one that fault injection was told to refuse. */

@@ -6,7 +6,7 @@
 
 enum { FREE_AT_ONCE = 64, SLICE_KEYS = 16, SLICE_NS = 150000 };
 
-/* --- asking the others for what they do not use --- */
+/* --- asking all shards for what they do not use --- */
 
 /* Messages to all other shards, once in a while. */
 struct pressing {
@@ -17,6 +17,7 @@ struct pressing {
 static void settle_run(struct shard *at, struct bus_msg *m) {
     (void)m;
     shard_claim();
+    instance_of(at)->trim(at);
     room_settle(at);
 }
 
@@ -28,7 +29,10 @@ static void settle_done(struct shard *home, struct bus_msg *m) {
 static ON_SHARD void press(struct shard *s) {
     struct instance *in = instance_of(s);
     unsigned n = shards_count(s->all);
-    if (!budget_press(s->share.budget) || in->pressing == NULL || in->pressing->out != 0)
+    if (!budget_press(s->share.budget))
+        return;
+    in->trim(s);
+    if (in->pressing == NULL || in->pressing->out != 0)
         return;
     for (unsigned i = 0; i < n; i++) {
         if (i == s->id)
@@ -73,7 +77,7 @@ void room_configure(struct shard *s) {
 /* --- eviction --- */
 
 static ON_SHARD bool evict_one(struct shard *s) {
-    struct evicted e;
+    struct evicted e = {0};
     uint64_t before = clock_fine_ns();
     if (!keyspace_evict(s->keyspace, s->wall_ms, &e))
         return false;
@@ -101,6 +105,7 @@ bool room_make_slow(struct shard *s, int64_t bytes) {
         if (s->mem.used_bytes + bytes <= s->share.bytes)
             (void)budget_settle(&s->share, s->mem.used_bytes + bytes);
     }
+    press(s);
     return true;
 }
 

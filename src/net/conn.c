@@ -249,6 +249,14 @@ static ON_SHARD void net_trim(struct net *n) {
         mem_release_idle();
 }
 
+/* net_give_back: all spares, since memory is short. */
+static void net_give_back(struct shard *s) {
+    shard_claim();
+    struct net *n = instance_of(s)->net;
+    batch_free_spares(n, 0);
+    output_free_spares(n, 0);
+}
+
 /* Expiry waits while CLIENT PAUSE is on, as in Redis: nothing is written then. */
 static ON_SHARD bool expire_slice(struct net *n) {
     struct shard *s = n->shard;
@@ -321,6 +329,7 @@ static enum err net_start(struct shard *s) {
     if ((in->watches = watch_table_create(s)) == NULL)
         return ERR_NOMEM;
     in->net = n;
+    in->trim = net_give_back;
     in->long_elements = WORK_ELEMENTS_MIN;
     n->shard = s;
     n->instance = in;

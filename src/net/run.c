@@ -206,7 +206,9 @@ static bool may_store(const struct op *op) {
 /* has_room: for the arguments, but for one that is in memory already. */
 static ON_SHARD bool has_room(const struct batch *b, struct shard *at, const struct op *op) {
     bool taken = big_of(b, op) != NULL && at == b->net->shard;
-    return room_make(at, room_of_args(op->argv, 1, op->argc - (taken ? 1 : 0)));
+    const struct table *t = keyspace_peek_table(at->keyspace, op->db);
+    int64_t bytes = room_of_args(op->argv, 1, op->argc - (taken ? 1 : 0));
+    return room_make(at, bytes + (t == NULL ? 0 : (int64_t)table_growth(t)));
 }
 
 /* bytes_here: of the keys that lie here, with what stands behind each. */
