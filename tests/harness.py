@@ -21,6 +21,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import weakref
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ANAX = os.environ.get("ANAX_BIN", os.path.join(ROOT, "build", "dev", "anax"))
@@ -267,14 +268,20 @@ def free_port():
             _next_port = first
         port = _next_port
         _next_port += 1
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                s.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+        if is_free(port):
+            return port
     raise RuntimeError("no free port in " + bounds)
+
+
+def is_free(port):
+    """Whether a server could listen there: after a kill the kernel still holds the sockets of an io_uring for a while."""
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def raise_fd_limit(n):
@@ -290,12 +297,18 @@ def raise_fd_limit(n):
     return soft
 
 
+running = weakref.WeakSet()  # servers that were started and not yet ended
+
+
 class Server:
     """A server process. `options` are redis.conf names: {"maxclients": 10}."""
 
     def __init__(self, kind="anax", shards=1, io=None, borrow=None, options=None, port=None,
                  launcher=(), config_text=None, wait=True):
         self.kind, self.shards = kind, shards
+        self.warm_up = None  # of those that leak_checked() compares
+        if port:
+            wait_until(lambda: is_free(port), "whoever had port %d before is gone" % port)
         self.port = port or free_port()
         self.address = ("127.0.0.1", self.port)
         self.password = (options or {}).get("requirepass")
@@ -321,10 +334,25 @@ class Server:
             args.append("--" + name)
             args += value if isinstance(value, (list, tuple)) else [str(value)]
         self.args = args
-        self.process = subprocess.Popen(args, stdout=self.log_file, stderr=subprocess.STDOUT,
-                                        stdin=subprocess.DEVNULL, cwd=tempfile.gettempdir())
+        self.launch()
         if wait:
             self.wait_ready()
+
+    def launch(self):
+        self.process = subprocess.Popen(self.args, stdout=self.log_file, stderr=subprocess.STDOUT,
+                                        stdin=subprocess.DEVNULL, cwd=tempfile.gettempdir())
+        running.add(self)
+
+    def restart(self):
+        """Kills it and starts it again as it was started first."""
+        self.kill()
+        wait_until(lambda: is_free(self.port), "port %d is free again" % self.port)
+        self.launch()
+        self.wait_ready()
+        if self.warm_up:
+            self.warm_up(self)
+            self.cmd("FLUSHALL")
+            self.held_before = self.settled()
 
     def wait_ready(self):
         deadline = time.monotonic() + DEADLINE_S
@@ -428,9 +456,11 @@ class Server:
         if self.alive():
             self.process.kill()
         self.process.wait()
+        running.discard(self)
 
     def stop(self):
         """SIGTERM; returns the exit code. A server that died before is an error: its log says why."""
+        running.discard(self)
         died = not self.alive()
         if not died:
             self.process.send_signal(signal.SIGTERM)
@@ -477,6 +507,7 @@ def leak_checked(configs, warm_up, options=None):
         servers = {c: stack.enter_context(Server("anax", shards=c[0], io=c[1], options={**FORGETFUL, **(options or {})}))
                    for c in configs}
         for server in servers.values():
+            server.warm_up = warm_up
             warm_up(server)
             server.cmd("FLUSHALL")
         for c, held in for_all(servers, Server.settled).items():

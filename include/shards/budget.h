@@ -38,6 +38,7 @@ struct budget {
 struct budget_share {
     struct budget *budget;
     int64_t bytes;
+    int64_t fits; /* what budget_fits compares with: bytes, or less than anything while the pool is in debt */
 };
 
 void budget_init(struct budget *b, unsigned shards);
@@ -48,7 +49,7 @@ void budget_join(struct budget_share *s, int64_t used);
 
 /* budget_fits: is there room for so many bytes more? */
 static inline bool budget_fits(const struct budget_share *s, int64_t used, int64_t more) {
-    return likely(used + more <= s->bytes);
+    return likely(used + more <= s->fits);
 }
 /* budget_take: room for `more` from the pool. False: it has not so much; then *lack (NULL: not asked for) is what is to be freed by
  * this shard, debt of the pool included, and *lack more than 0. */

@@ -13,6 +13,10 @@ void budget_limit(struct budget *b, int64_t bytes) {
     atomic_store(&b->pressure, false);
 }
 
+static void set_fits(struct budget_share *s, int64_t pool) {
+    s->fits = pool < 0 && s->bytes != BUDGET_UNLIMITED ? INT64_MIN : s->bytes;
+}
+
 void budget_join(struct budget_share *s, int64_t used) {
     struct budget *b = s->budget;
     bool was = s->bytes != BUDGET_UNLIMITED, is = atomic_load(&b->limit) != 0;
@@ -21,6 +25,7 @@ void budget_join(struct budget_share *s, int64_t used) {
     if (is)
         atomic_fetch_sub(&b->pool, used);
     s->bytes = is ? used : BUDGET_UNLIMITED;
+    set_fits(s, atomic_load(&b->pool));
 }
 
 static int64_t at_most(int64_t n, int64_t most) {
@@ -47,12 +52,15 @@ bool budget_take(struct budget_share *s, int64_t used, int64_t more, int64_t *la
                 *lack = want - pool;
             return false;
         }
-        if (want <= 0)
+        if (want <= 0) {
+            s->fits = s->bytes;
             return true;
+        }
         int64_t take = want + keep(b, pool - want);
         if (atomic_compare_exchange_weak_explicit(&b->pool, &pool, pool - take,
                                                   memory_order_relaxed, memory_order_relaxed)) {
             s->bytes += take;
+            s->fits = s->bytes;
             return true;
         }
     }
@@ -69,6 +77,7 @@ bool budget_settle(struct budget_share *s, int64_t used) {
         pool = back + atomic_fetch_add_explicit(&b->pool, back, memory_order_relaxed);
         s->bytes -= back;
     }
+    set_fits(s, pool);
     /* Room again, and not only for a moment. */
     if (unlikely(atomic_load_explicit(&b->pressure, memory_order_relaxed)) &&
         pool > atomic_load_explicit(&b->limit, memory_order_relaxed) / KEEP_PART)

@@ -320,7 +320,7 @@ static enum err shard_create(struct shards *a, unsigned id, const char **why) {
     a->shards[id] = impl;
     *s = (struct shard){.id = (uint16_t)id, .all = a, .bus = a->bus, .mem = fresh, .impl = impl};
     jobs_init(&impl->jobs, s);
-    s->share = (struct budget_share){&a->budget, BUDGET_UNLIMITED};
+    s->share = (struct budget_share){&a->budget, BUDGET_UNLIMITED, BUDGET_UNLIMITED};
     rng_seed(&s->rng, a->config.seed * 0x9e3779b97f4a7c15ULL + id + 1);
     enum err e = tx_shard_init(&s->tx, s, s->id, &s->mem, post);
     if (e == OK)

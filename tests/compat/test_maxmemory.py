@@ -37,7 +37,7 @@ def test_the_experiment_of_tutorials(shards):
             count = 0
             while not isinstance(reply := c.cmd("SET", "key%d" % (count + 1), "same_value"), Error):
                 count += 1
-            assert str(reply).encode() == OOM or reply.value == OOM
+            assert reply == OOM
             stored[kind] = count
     assert stored["anax"] >= 9000
     assert stored["anax"] > stored["redis"]
@@ -69,7 +69,6 @@ def test_what_is_refused(anax, redis, multi):
                 if multi:
                     c.ok("MULTI")
                     queued = c.cmd(*words)
-                    c.ok("CONFIG", "GET", "x") if False else None
                     with server.connect() as boss:
                         boss.ok("CONFIG", "SET", "maxmemory", "1")
                     got.append((queued, c.cmd("EXEC"), c.cmd("PING")))
@@ -117,7 +116,7 @@ def test_a_refused_multi_key_write_changes_nothing(shards):
         assert [c.cmd("GET", k) for k in keys] == [b"before" if i % 2 == 0 else None for i in range(40)]
         assert c.cmd("DBSIZE") == 20
         c.ok("CONFIG", "SET", "maxmemory", "0")
-        assert c.cmd("MSET", *[x for k in keys for x in (k, big)]).value == b"OK"
+        assert c.cmd("MSET", *[x for k in keys for x in (k, big)])== b"OK"
 
 
 @pytest.mark.parametrize("policy", POLICIES)

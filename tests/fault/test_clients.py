@@ -144,7 +144,6 @@ def test_deep_pipeline_of_a_slow_reader(anax):
 
 def test_malformed_floods(anax):
     """100 connections that send rubbish as fast as they can."""
-    stop = time.monotonic() + 3
     rng = random.Random(2)
     rubbish = [b"*1\r\n$x\r\n", b"*-5\r\n*9999999999\r\n", b"\x00" * 100, b"*3\r\n$3\r\nSET\r\n$-1\r\n", b"$" * 70000,
                rng.randbytes(5000), b"'\r\n", b"GET / HTTP/1.0\r\n\r\n", b"*1\r\n$4\r\nPING\n\n"]
@@ -152,12 +151,13 @@ def test_malformed_floods(anax):
 
     def flood(n):
         local = random.Random(n)
-        while time.monotonic() < stop:
+        for _ in range(2 if SLOW else 15):
             try:
                 with Conn(anax.address, 5) as c:
                     for _ in range(local.randint(1, 5)):
                         c.send(local.choice(rubbish))
                     if local.random() < 0.5:
+                        c.sock.settimeout(0.2)  # some rubbish is only the beginning of something
                         c.sock.recv(100)
                     if local.random() < 0.3:
                         c.reset()
@@ -170,7 +170,7 @@ def test_malformed_floods(anax):
     for t in threads:
         t.start()
     with anax.connect() as good:
-        while time.monotonic() < stop:
+        while any(t.is_alive() for t in threads):
             assert good.cmd("SET", "good", "1") == b"OK" and good.cmd("GET", "good") == b"1"
     for t in threads:
         t.join()
