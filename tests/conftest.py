@@ -37,6 +37,7 @@ def pytest_runtest_logfinish():
                 server.kill()
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish():
     for server in list(harness.running):
         server.kill()

@@ -68,14 +68,51 @@ def across_shards(server, stop, seed):
         pass
 
 
+def long_ones(server, stop, seed):
+    """What is done beside the shard: commands that read collections of some hundred elements, or change them, while others read the
+    same ones and write to others; and clients that are killed meanwhile."""
+    r = random.Random(seed)
+    sources = ["big:%s:%d" % (kind, i) for kind in "hlsz" for i in range(2)]
+    try:
+        with server.connect() as c:
+            c.ok("CLIENT", "SETNAME", "long-%d" % seed)
+            while time.monotonic() < stop:
+                i, j, to = r.randrange(2), r.randrange(2), "to:%d" % r.randrange(8)
+                h, l, s, z = ("big:%s:%d" % (kind, i) for kind in "hlsz")
+                some = [r.randrange(1000) for _ in range(20)]
+                calls = [["HSET", h] + [x for n in some for x in (n, n)], ["RPUSH", l] + some, ["SADD", s] + ["m%d" % n for n in some],
+                         ["ZADD", z] + [x for n in some for x in (n, "m%d" % n)], ["LTRIM", l, -500, -1],
+                         ["COPY", r.choice(sources), to, "REPLACE"], ["SUNIONSTORE", to, s, "big:s:%d" % j],
+                         ["SINTERSTORE", to, s, "big:s:%d" % j], ["ZUNIONSTORE", to, 2, z, "big:s:%d" % j], ["SDIFF", s, "big:s:%d" % j],
+                         ["SORT", l, "STORE", to], ["LREM", l, 0, some[0]], ["ZREMRANGEBYSCORE", z, some[1], some[1] + 9],
+                         ["ZRANGESTORE", to, z, 0, -1], ["LPOS", l, some[2]], ["LINSERT", l, "BEFORE", some[3], "x"],
+                         ["HGET", h, some[4]], ["HRANDFIELD", h, 3], ["LRANGE", l, 0, 5], ["SRANDMEMBER", s, 3], ["SISMEMBER", s, "m1"],
+                         ["ZRANDMEMBER", z, 3], ["ZRANGE", z, 0, 5], ["SSCAN", s, 0], ["HSCAN", h, 0], ["OBJECT", "ENCODING", s],
+                         ["MEMORY", "USAGE", h], ["SET", to, 1], ["HPEXPIRE", h, 30, "FIELDS", 1, some[5]], ["PEXPIRE", to, 2],
+                         ["UNLINK", to]]
+                r.shuffle(calls)
+                if r.random() < 0.3:
+                    calls = [["MULTI"]] + calls[:5] + [["EXEC"]]
+                c.pipeline(calls)
+                if r.random() < 0.05:
+                    for line in c.cmd("CLIENT", "LIST").split(b"\n"):
+                        if b"name=long-" in line and r.random() < 0.3:
+                            c.cmd("CLIENT", "KILL", "ID", line.split()[0][3:])
+    except (Closed, OSError):
+        if time.monotonic() < stop:
+            long_ones(server, stop, seed + 100)
+
+
 def main():
     bad = 0
     for io in ("uring", "epoll"):
         for borrow in (True, False):
-            server = Server("anax", shards=4, io=io, borrow=borrow)
+            server = Server("anax", shards=4, io=io, borrow=borrow, options={"enable-debug-command": "local"})
+            assert server.cmd("DEBUG", "LONG-ELEMENTS", 8) == b"OK"
             stop = time.monotonic() + RUN_S
             beside = [threading.Thread(target=f, args=(server, stop)) for f in (whole_server_commands, watcher)]
             beside += [threading.Thread(target=across_shards, args=(server, stop, seed)) for seed in range(3)]
+            beside += [threading.Thread(target=long_ones, args=(server, stop, seed)) for seed in range(3)]
             for thread in beside:
                 thread.start()
             wrong = []

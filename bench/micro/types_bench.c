@@ -206,6 +206,57 @@ static void dense_find(struct bench *b, unsigned i) {
     find_id(b, b->ids[i]);
 }
 
+/* Enough consecutive ones that bitmaps they are and bitmaps they stay; what comes then is 64 bits wide, and no two share
+ * their upper half. */
+enum { SPREAD_FROM = 100000 };
+
+static uint64_t spread(uint64_t id) {
+    return id < SPREAD_FROM ? id : id * 0x9e3779b97f4a7c15ULL;
+}
+
+static void spread_add(struct bench *b, unsigned i) {
+    add_id(b, spread(b->ids[i]));
+}
+
+static void spread_remove(struct bench *b, unsigned i) {
+    remove_id(b, spread(b->ids[i]));
+}
+
+static void spread_find(struct bench *b, unsigned i) {
+    find_id(b, spread(b->ids[i]));
+}
+
+/* --- sets of members with a time, of which each tenth has come when one is drawn --- */
+
+enum { EARLY_MS = 10, LATE_MS = 1000000, DRAW_MS = 20 };
+
+static void timed_add(struct bench *b, unsigned i) {
+    struct span text = text_at(b, i);
+    uint64_t added;
+    ASSERT(setval_add_timed(&b->v, &set_kind, &text, 1, false,
+                            b->ids[i] % 10 == 0 ? EARLY_MS : LATE_MS, 1, &added));
+    b->sink += added;
+}
+
+static void timed_remove(struct bench *b, unsigned i) {
+    ASSERT(setval_remove(&b->v, &set_kind, text_at(b, i), 1));
+}
+
+static void timed_find(struct bench *b, unsigned i) {
+    int64_t expire_ms;
+    ASSERT(setval_find(&b->v, &set_kind, text_at(b, i), 1, &expire_ms));
+    b->sink += (uint64_t)expire_ms;
+}
+
+static void timed_draw(struct bench *b, unsigned i) {
+    struct set_draw d;
+    struct lp_item item;
+    (void)i;
+    setval_draw_begin(&d, &b->v, &set_kind, DRAW_MS);
+    ASSERT(setval_draw(&d, &b->rng, &item));
+    b->sink += item.len;
+}
+
 /* --- sorted sets --- */
 
 static const struct zset_kind tree_kind;
@@ -270,6 +321,14 @@ static const struct structure structures[] = {
      VALUE_SET,
      UINT64_MAX,
      {{"add", dense_add}, {"remove", dense_remove}, {"find", dense_find}}},
+    {"ids-spread",
+     VALUE_SET,
+     UINT64_MAX,
+     {{"add", spread_add}, {"remove", spread_remove}, {"find", spread_find}}},
+    {"timed",
+     VALUE_SET,
+     UINT64_MAX,
+     {{"add", timed_add}, {"remove", timed_remove}, {"find", timed_find}, {"draw", timed_draw}}},
     {"tree",
      VALUE_ZSET,
      UINT64_MAX,

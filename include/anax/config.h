@@ -53,6 +53,10 @@ enum config_policy {
     CONFIG_ALLKEYS_LFU,
     CONFIG_ALLKEYS_RANDOM,
     CONFIG_NOEVICTION,
+    CONFIG_VOLATILE_LRM,
+    CONFIG_ALLKEYS_LRM,
+    CONFIG_VOLATILE_S3FIFO,
+    CONFIG_ALLKEYS_S3FIFO,
 };
 
 enum config_class {
@@ -111,7 +115,11 @@ struct config {
     int64_t maxmemory_bytes; /* maxmemory; 0: no limit */
     int64_t hz;
     int64_t active_expire_effort;
-    int maxmemory_policy;                  /* enum config_policy */
+    int maxmemory_policy;        /* enum config_policy */
+    int64_t defrag_ignore_bytes; /* active-defrag-ignore-bytes; the others alike */
+    int64_t defrag_lower_percent, defrag_upper_percent, defrag_cycle_min, defrag_cycle_max;
+    int64_t defrag_scan_max; /* active-defrag-max-scan-fields */
+    bool activedefrag;
     char requirepass[CONFIG_TEXT_MAX + 1]; /* "": none */
     /* ours */
     int64_t shards;                       /* 0: one per core */

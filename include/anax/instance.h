@@ -26,10 +26,11 @@ struct instance {
     int64_t pause_until_ms;
     bool pause_all;
     struct watch_table *watches;
-    struct pressing *pressing; /* room.c's; NULL without maxmemory */
+    struct pressing *pressing;     /* room.c's; NULL without maxmemory */
     void (*trim)(struct shard *s); /* net's: gives back the memory that it keeps for later */
-    bool expire_off;           /* DEBUG SET-ACTIVE-EXPIRE 0 */
-    uint64_t long_elements;    /* WORK_ELEMENTS_MIN, or what DEBUG LONG-ELEMENTS says */
+    bool expire_off;               /* DEBUG SET-ACTIVE-EXPIRE 0 */
+    bool defrag_all;               /* DEBUG DEFRAG 1 */
+    uint64_t long_elements;        /* WORK_ELEMENTS_MIN, or what DEBUG LONG-ELEMENTS says */
     /* The command that runs now, for a crash report: its row, arguments and database; or NULL. */
     const struct ctx *running;
 };

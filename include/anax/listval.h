@@ -74,9 +74,12 @@ void listval_pop(struct val *v, enum listval_end end, uint64_t n, const struct l
  * slices by listval_ops.destroy_some, or NULL; of v's account. */
 void listval_keep(struct val *v, uint64_t from, uint64_t to, const struct listval_limits *l,
                   struct object **rest);
-/* listval_remove_equal: those that are the text, the first max of them, or the last max. Returns how many. O(N). */
+/* listval_remove_equal: those that are the text, the first max of them, or the last max. Returns how many. O(N). What an
+ * entry holds stays where it is, and v is not to be used for anything else, until listval_settle: it gives room back, and makes
+ * a listpack of a list that is short again. O(what a listpack may have). */
 uint64_t listval_remove_equal(struct val *v, struct span text, enum listval_end from, uint64_t max,
                               const struct listval_limits *l);
+void listval_settle(struct val *v, const struct listval_limits *l);
 
 /* --- walking: towards the tail or, backward, the head. No write meanwhile. O(log N), then O(1) each. --- */
 struct listval_iter {

@@ -114,6 +114,10 @@ MUST_CHECK bool setval_union(struct set_found *f, struct mem *m, const struct va
                              const struct set_kind *k, int64_t now_ms);
 MUST_CHECK bool setval_diff(struct set_found *f, struct mem *m, const struct val *from, uint32_t n,
                             const struct set_kind *k, int64_t now_ms);
+/* What each of these has to do, in members that are looked for or added: an estimate. O(n). */
+uint64_t setval_inter_work(const struct val *from, uint32_t n);
+uint64_t setval_union_work(const struct val *from, uint32_t n, const struct set_kind *k);
+uint64_t setval_diff_work(const struct val *from, uint32_t n, const struct set_kind *k);
 /* setval_pick: `want` of the members of v, drawn without replacement, each choice with the same chance. */
 MUST_CHECK bool setval_pick(struct set_found *f, const struct val *v, const struct set_kind *k,
                             struct rng *r, uint64_t want, int64_t now_ms);

@@ -24,7 +24,7 @@
 #define ANAX_VAL_H
 
 #include "shards/attr.h"
-#include "shards/mem.h"
+#include "shards/move.h"
 #include "shards/object.h"
 #include "shards/span.h"
 #include <stdbool.h>
@@ -112,10 +112,13 @@ struct val_ops {
     /* expire_some: takes out what is dead, about *budget elements; sets due_ms. NULL: nothing in it has times. Returns how
      * many it took out. */
     unsigned (*expire_some)(struct mem *m, struct object *o, int64_t now_ms, unsigned *budget);
+    /* defrag_some: as struct value_ops has it. */
+    struct object *(*defrag_some)(struct mover *v, struct object *o, uint64_t *cursor);
 };
 const struct val_ops *val_ops_of(uint8_t form);
-/* Two of these, for blocks of flat values. */
+/* These, for blocks of flat values. */
 bool val_flat_destroy(struct mem *m, struct object *o, unsigned *budget);
 struct object *val_flat_copy(struct mem *m, const struct object *from);
+struct object *val_flat_defrag(struct mover *v, struct object *o, uint64_t *cursor);
 
 #endif

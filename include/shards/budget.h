@@ -30,7 +30,8 @@ enum { BUDGET_KEEP_MAX = 1 << 20, BUDGET_KEEP_PRESSED = 4096 };
 struct budget {
     _Alignas(64) _Atomic int64_t pool;
     _Atomic int64_t limit; /* 0: none */
-    _Atomic bool pressure; /* little is left in the pool: hardly anybody keeps what it does not use */
+    _Atomic bool
+        pressure; /* little is left in the pool: hardly anybody keeps what it does not use */
     unsigned shards;
 };
 
@@ -38,7 +39,8 @@ struct budget {
 struct budget_share {
     struct budget *budget;
     int64_t bytes;
-    int64_t fits; /* what budget_fits compares with: bytes, or less than anything while the pool is in debt */
+    int64_t
+        fits; /* what budget_fits compares with: bytes, or less than anything while the pool is in debt */
 };
 
 void budget_init(struct budget *b, unsigned shards);

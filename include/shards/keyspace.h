@@ -57,6 +57,7 @@ enum { ENTRY_INLINE_MAX = 1023, VALUE_TYPES_MAX = 16, VALUE_STRING = 0, OBJECT_W
 struct entry; /* bytes as drawn above */
 struct table; /* one database of one shard */
 struct keyspace;
+struct mover;
 
 /* How an entry holds its value. INLINE and RAW differ only in what OBJECT ENCODING tells. */
 enum repr { REPR_INT, REPR_INLINE, REPR_RAW, REPR_OBJECT };
@@ -66,7 +67,8 @@ enum repr { REPR_INT, REPR_INLINE, REPR_RAW, REPR_OBJECT };
 struct value {
     uint8_t type;
     uint8_t repr;
-    uint32_t access; /* 23 bits: the entry's, whether it is new or overwritten */
+    uint32_t
+        access; /* 23 bits: the entry's, whether it is new or overwritten; or ACCESS_AUTO (evict.h) */
     int64_t integer;
     struct span bytes;
     void *object;
@@ -85,6 +87,10 @@ struct value_ops {
      * budget left to what is not due; returns how many. NULL: nothing inside has a time. o->count is what is left then,
      * of a flat one too; the entry goes with 0. */
     unsigned (*expire_some)(struct mem *m, struct object *o, int64_t now_ms, unsigned *budget);
+    /* defrag_some moves what the object holds and the object itself (shards/move.h) until the budget is spent, and gets on
+     * by something at least; returns where the object is now. *cursor is 0 at the beginning and after the end, else it tells where
+     * to go on; it is a hint, and may come from before the object was changed, or from another one. */
+    void *(*defrag_some)(struct mover *v, void *object, uint64_t *cursor);
 };
 void keyspace_register_type(unsigned type, const struct value_ops *ops);
 
@@ -122,8 +128,9 @@ enum { EXPIRE_NEVER = 0, EXPIRE_KEEP = -1 };
 
 uint64_t table_count(const struct table *t);
 uint64_t table_expires(const struct table *t); /* entries that have an expiry */
-/* table_bytes: what the table itself counts for in mem, beside its entries. O(1 + keys / 7,800). */
+/* table_bytes: what the table itself counts for in mem, beside its entries. O(1 + keys / 490). */
 size_t table_bytes(const struct table *t);
+/* table_growth: the most that the next key makes the table itself take more. O(1). */
 size_t table_growth(const struct table *t);
 /* Two stages of fetching what a lookup will touch: the bucket, then the entry behind it. Each for a
  * whole batch of keys before the next: it halves the time of a lookup (bench/micro/RESULTS.md). */
@@ -181,6 +188,7 @@ struct keyspace_stats {
     uint64_t hits, misses;  /* counted by the commands that read */
     uint64_t expired;       /* keys, lazily and actively */
     uint64_t expired_inner; /* what the sweep took out of objects */
+    uint64_t evicted;       /* counted by whoever evicts */
     uint64_t expiry_cuts;   /* turns that ended before all that was due had gone */
     uint64_t pending_free;  /* entries of flushed tables, and objects, that are not freed yet */
     uint64_t freed_late;    /* those that keyspace_free_some has freed */
@@ -208,6 +216,10 @@ enum { EXPIRE_TICK_MS = 256 };
  * something dead. */
 typedef bool pinned_fn(void *arg, uint64_t hash);
 void keyspace_guard(struct keyspace *k, pinned_fn *pinned, void *arg);
+bool keyspace_pinned(const struct keyspace *k, uint64_t hash) ON_SHARD;
+/* keyspace_guard_locked: keys with a hash for which `locked` is true are not evicted, nor are pinned ones. It is asked about
+ * keys that are about to be. */
+void keyspace_guard_locked(struct keyspace *k, pinned_fn *locked, void *arg);
 /* keyspace_flush: empties a database at once, whose table goes unless writes to it are prepared; the memory is
  * freed by keyspace_free_some. Returns how many keys there were. */
 uint64_t keyspace_flush(struct keyspace *k, unsigned db) ON_SHARD;

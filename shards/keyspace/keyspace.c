@@ -1,3 +1,4 @@
+#include "evict_impl.h"
 #include "resize_impl.h"
 
 struct keyspace {
@@ -9,6 +10,7 @@ struct keyspace {
     unsigned sweep_db;         /* where keyspace_expire_some goes on */
     struct morgue morgue;      /* objects, to be freed in slices */
     struct dead_table *graves; /* flushed tables, the same */
+    struct evict evict;
     struct table *tables[];
 };
 
@@ -24,6 +26,7 @@ enum err keyspace_create(struct keyspace **out, struct mem *m, unsigned database
     k->mem = m;
     k->morgue = (struct morgue){m, NULL, &k->stats.pending_free};
     k->databases = databases;
+    evict_init(&k->evict);
     *out = k;
     return OK;
 }
@@ -54,7 +57,7 @@ unsigned keyspace_databases(const struct keyspace *k) {
 struct table *keyspace_table(struct keyspace *k, unsigned db) {
     ASSERT(db < k->databases);
     if (unlikely(k->tables[db] == NULL))
-        k->tables[db] = table_create(&k->morgue);
+        k->tables[db] = table_create(&k->morgue, &k->evict);
     return k->tables[db];
 }
 
@@ -86,6 +89,55 @@ struct mem *keyspace_mem(struct keyspace *k) {
 void keyspace_guard(struct keyspace *k, pinned_fn *pinned, void *arg) {
     k->pinned = pinned;
     k->pinned_arg = arg;
+}
+
+bool keyspace_pinned(const struct keyspace *k, uint64_t hash) {
+    return k->pinned != NULL && k->pinned(k->pinned_arg, hash);
+}
+
+void keyspace_guard_locked(struct keyspace *k, pinned_fn *locked, void *arg) {
+    k->evict.locked = locked;
+    k->evict.locked_arg = arg;
+}
+
+/* --- eviction --- */
+
+void keyspace_set_eviction(struct keyspace *k, const struct evict_options *o) {
+    bool same = o->policy == k->evict.options.policy;
+    evict_configure(&k->evict, o);
+    for (unsigned db = 0; !same && db < k->databases; db++)
+        if (k->tables[db] != NULL)
+            fifo_end(k->tables[db]);
+}
+
+enum evict_policy keyspace_eviction(const struct keyspace *k) {
+    return k->evict.options.policy;
+}
+
+struct access *keyspace_access(struct keyspace *k) {
+    return &k->evict.access;
+}
+
+/* held: somebody reads or changes the key, now or in steps. */
+static bool held(void *arg, uint64_t hash) {
+    const struct keyspace *k = arg;
+    return (k->pinned != NULL && k->pinned(k->pinned_arg, hash)) ||
+           (k->evict.locked != NULL && k->evict.locked(k->evict.locked_arg, hash));
+}
+
+bool keyspace_evict(struct keyspace *k, int64_t now_ms, struct evicted *out) {
+    struct victim v;
+    if (!evict_choose(&k->evict, k->tables, k->databases, now_ms, held, k, &v))
+        return false;
+    const struct entry *e = bucket_address(v.at.bucket, v.at.i);
+    out->db = v.db;
+    out->hash = v.hash;
+    out->key = entry_key(e);
+    out->expired = entry_dead(e, now_ms);
+    if (out->going != NULL)
+        out->going(out->arg, out);
+    table_remove_at(v.table, v.index, v.at);
+    return true;
 }
 
 void keyspace_swap(struct keyspace *k, unsigned a, unsigned b) {

@@ -1,4 +1,5 @@
 /* reap.c: what goes without being asked for by name: what is dead, and the contents of tables that are emptied. */
+#include "fifo_impl.h"
 #include "resize_impl.h"
 
 static bool pinned(const struct reaper *r, const struct entry *e) {
@@ -30,6 +31,7 @@ static ON_SHARD void sift(struct table *t, struct bucket *head, struct reaper *r
                 continue;
             }
             t->lengths[entry_bin(e)]--;
+            fifo_leave(t, e);
             reaper_spend(r, 1 + table_drop_object(t, e));
             table_count_expiry(t, entry_expire_ms(e), EXPIRE_NEVER);
             mem_free(t->mem, e, entry_size(e));
@@ -147,6 +149,7 @@ void table_settle(struct table *t, uint64_t deleted) {
 struct table *table_move_out(struct table *t) {
     struct table fresh = {.mem = t->mem,
                           .morgue = t->morgue,
+                          .evict = t->evict,
                           .overflows = {t->mem, t->prepared}, /* each lies in one */
                           .merged_due = TICK_NEVER,
                           .due_first = TICK_NEVER,

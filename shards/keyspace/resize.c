@@ -1,3 +1,4 @@
+#include "fifo_impl.h"
 #include "resize_impl.h"
 #include "shards/clock.h"
 
@@ -91,12 +92,13 @@ size_t table_growth(const struct table *t) {
     if (segment == 0)
         return i < t->first_cap ? sizeof(struct bucket) : next_first_cap(t) * sizeof(struct bucket);
     bool there = segment < t->segment_cap && t->segments[segment] != NULL;
-    size_t directory = segment < t->segment_cap ? 0 : 2 * mem_size(2 * t->segment_cap * sizeof(void *));
+    size_t directory =
+        segment < t->segment_cap ? 0 : 2 * mem_size(2 * t->segment_cap * sizeof(void *));
     return there ? sizeof(struct bucket) : directory + TABLE_SEGMENT * sizeof(struct bucket);
 }
 
 size_t table_bytes(const struct table *t) {
-    size_t bytes = mem_size(sizeof *t) + t->overflows.count * sizeof(struct bucket);
+    size_t bytes = mem_size(sizeof *t) + t->overflows.count * sizeof(struct bucket) + fifo_bytes(t);
     if (t->segment_cap != 0)
         bytes += 2 * mem_size(t->segment_cap * sizeof(void *));
     for (uint32_t i = 0; i < t->segment_cap; i++) {
@@ -125,6 +127,7 @@ bool resize_begin(struct table *t) {
 
 void resize_end(struct table *t) {
     ASSERT(t->count == 0);
+    fifo_end(t);
     for (uint32_t i = 0; i < t->segment_cap; i++) {
         if (t->segments[i] != NULL)
             mem_free_lines(t->mem, t->segments[i], segment_bytes(t, i));

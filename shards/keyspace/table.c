@@ -1,11 +1,13 @@
+#include "evict_impl.h"
 #include "resize_impl.h"
 
-struct table *table_create(struct morgue *g) {
+struct table *table_create(struct morgue *g, struct evict *v) {
     struct table *t = mem_zalloc(g->mem, sizeof *t);
     if (t == NULL)
         return NULL;
     t->mem = t->overflows.mem = g->mem;
     t->morgue = g;
+    t->evict = v;
     t->merged_due = t->due_first = t->sweep_due = TICK_NEVER;
     return t;
 }
@@ -123,6 +125,37 @@ unsigned table_drop_object(struct table *t, const struct entry *e) {
     return object == NULL ? 0 : morgue_bring(t->morgue, entry_type(e), object);
 }
 
+/* stays_now: an entry loses its expiry, and with it its place where only those that have one may go. */
+static ON_SHARD void stays_now(struct table *t, const struct entry *e) {
+    if (t->fifo != NULL && t->fifo->only_volatile)
+        fifo_leave(t, e);
+}
+
+/* join: a new entry gets the access bits, and the place, that the policy has for it. */
+static ON_SHARD void join(struct table *t, struct entry *e, uint64_t hash, uint32_t wanted) {
+    const struct access *a = &t->evict->access;
+    if (unlikely(wanted > ACCESS_MASK))
+        entry_set_access(e, access_new(a, wanted));
+    if (unlikely(a->kind == ACCESS_PLACED))
+        fifo_join(t, e, hash);
+}
+
+/* carry: e, which was rewritten, bears what the policy makes of what it bore before. */
+static ON_SHARD void carry(struct table *t, struct entry *e, uint64_t hash, uint32_t wanted,
+                           uint32_t before, bool expired_before) {
+    struct access *a = &t->evict->access;
+    bool may_go = evict_may_go(t->evict, entry_has_expiry(e));
+    if (a->kind == ACCESS_PLACED && may_go && !evict_may_go(t->evict, expired_before)) {
+        join(t, e, hash, wanted);
+    } else if (a->kind == ACCESS_PLACED || (a->kind == ACCESS_COUNTED && wanted == ACCESS_AUTO)) {
+        entry_set_access(e, before);
+        if (wanted != before)
+            access_count(a, e);
+    } else {
+        entry_set_access(e, access_new(a, wanted));
+    }
+}
+
 /* rewrite: gives the entry at a place another value and expiry, in its own memory when the size
  * class stays, so the common overwrite allocates nothing. The old object is the caller's to settle.
  */
@@ -132,6 +165,7 @@ static ON_SHARD struct entry *rewrite(struct table *t, struct place at, uint64_t
     int64_t expiry_before = entry_expire_ms(old);
     bool expired_before = expiry_before != EXPIRE_NEVER, expires = expire_ms != EXPIRE_NEVER;
     unsigned bin_before = entry_bin(old);
+    uint32_t access_before = entry_access(old);
     struct span key = {(const char *)old + entry_key_at(old), entry_key_len(old)};
     size_t old_size = entry_size(old), size = entry_size_for(key.len, expires, v);
     if (size != old_size && mem_size(size) != mem_size(old_size) &&
@@ -143,15 +177,19 @@ static ON_SHARD struct entry *rewrite(struct table *t, struct place at, uint64_t
         return NULL;
     }
     count_rewrite(t, bin_before, value_bin(v), expiry_before, expire_ms);
+    if (unlikely(expired_before && !expires))
+        stays_now(t, old);
     if (likely(e == old && expires == expired_before)) {
         entry_overwrite(e, v, expire_ms);
-        return e;
+    } else {
+        entry_write(e, key, v, expire_ms);
+        if (e != old) {
+            bucket_set(at.bucket, at.i, e, bucket_print_at(at.bucket, at.i));
+            mem_free(t->mem, old, old_size);
+        }
     }
-    entry_write(e, key, v, expire_ms);
-    if (e != old) {
-        bucket_set(at.bucket, at.i, e, bucket_print_at(at.bucket, at.i));
-        mem_free(t->mem, old, old_size);
-    }
+    if (unlikely(v->access > ACCESS_MASK || t->evict->access.kind == ACCESS_PLACED))
+        carry(t, e, hash, v->access, access_before, expired_before);
     return e;
 }
 
@@ -186,6 +224,7 @@ static ON_SHARD struct entry *insert(struct table *t, struct span key, uint64_t 
     if (!chain_insert(table_bucket(t, i), e, bucket_print(hash), NULL, &t->overflows))
         goto fail;
     count_new(t, value_bin(v), expire_ms);
+    join(t, e, hash, v->access);
     return e;
 fail:
     mem_free(t->mem, e, size);
@@ -230,6 +269,7 @@ struct prepared {
     struct entry *entry;
     struct entry *expiring; /* EXPIRE_KEEP: to be used instead when there is an expiry to keep */
     uint64_t hash;
+    uint32_t access; /* as wanted */
 };
 static_assert(sizeof(struct prepared) <= sizeof(struct bucket), "it lies in a bucket");
 
@@ -259,7 +299,7 @@ struct prepared *table_prepare(struct table *t, struct span key, uint64_t hash,
         goto fail;
     t->prepared++;
     struct prepared *p = (struct prepared *)room;
-    *p = (struct prepared){t, e, expiring, hash};
+    *p = (struct prepared){t, e, expiring, hash, v->access};
     return p;
 fail:
     overflow_free(&t->overflows, room);
@@ -278,9 +318,13 @@ static struct prepared take_prepared(struct prepared *p, struct bucket **pool) {
     return taken;
 }
 
-/* replace: e takes the place of another entry with its key. */
-static ON_SHARD void replace(struct table *t, struct place at, struct entry *e, int64_t expire_ms) {
-    struct entry *old = bucket_address(at.bucket, at.i);
+/* replace: p's entry takes the place of another with its key. */
+static ON_SHARD void replace(struct table *t, struct place at, const struct prepared *p,
+                             int64_t expire_ms) {
+    struct entry *old = bucket_address(at.bucket, at.i), *e = p->entry;
+    if (entry_has_expiry(old) && expire_ms == EXPIRE_NEVER)
+        stays_now(t, old);
+    carry(t, e, p->hash, p->access, entry_access(old), entry_has_expiry(old));
     count_rewrite(t, entry_bin(old), entry_bin(e), entry_expire_ms(old), expire_ms);
     bucket_set(at.bucket, at.i, e, bucket_print_at(at.bucket, at.i));
     (void)table_drop_object(t, old);
@@ -309,12 +353,13 @@ struct entry *table_commit(struct prepared *prepared, int64_t now_ms) {
     bool stamped = stamp(t, i, &v, expire_ms);
     ASSERT(stamped); /* table_impl.h says why */
     if (there) {
-        replace(t, at, p.entry, expire_ms);
+        replace(t, at, &p, expire_ms);
     } else {
         bool fits =
             chain_insert(table_bucket(t, i), p.entry, bucket_print(p.hash), &pool, &t->overflows);
         ASSERT(fits);
         count_new(t, value_bin(&v), expire_ms);
+        join(t, p.entry, p.hash, p.access);
     }
     chain_pool_free(pool, &t->overflows);
     return p.entry;
@@ -359,6 +404,7 @@ bool table_note_due(struct table *t, struct entry *e, uint64_t hash, int64_t due
 static ON_SHARD void unlink_entry(struct table *t, uint32_t index, struct place at) {
     struct entry *e = bucket_address(at.bucket, at.i);
     table_count_expiry(t, entry_expire_ms(e), EXPIRE_NEVER);
+    fifo_leave(t, e);
     mem_free(t->mem, e, entry_size(e));
     chain_remove(table_bucket(t, index), at, &t->overflows);
     t->count--;
@@ -366,13 +412,17 @@ static ON_SHARD void unlink_entry(struct table *t, uint32_t index, struct place 
         resize_shrink(t);
 }
 
+void table_remove_at(struct table *t, uint32_t index, struct place at) {
+    t->lengths[entry_bin(bucket_address(at.bucket, at.i))]--;
+    (void)table_drop_object(t, bucket_address(at.bucket, at.i));
+    unlink_entry(t, index, at);
+}
+
 bool table_delete(struct table *t, struct span key, uint64_t hash) {
     struct place at;
     if (!find(t, key, hash, &at))
         return false;
-    t->lengths[entry_bin(bucket_address(at.bucket, at.i))]--;
-    (void)table_drop_object(t, bucket_address(at.bucket, at.i));
-    unlink_entry(t, table_index(t, hash), at);
+    table_remove_at(t, table_index(t, hash), at);
     return true;
 }
 

@@ -24,9 +24,9 @@
 #include "shards/chain.h"
 
 enum {
-    TABLE_SEGMENT = 64,  /* buckets: 4 KiB, by which memory grows at a time */
-    TABLE_FIRST = 4,     /* buckets of a new table */
-    TABLE_GROUP = 2,     /* buckets; with 16, keys that go one by one cost twice as much */
+    TABLE_SEGMENT = 64, /* buckets: 4 KiB, by which memory grows at a time */
+    TABLE_FIRST = 4,    /* buckets of a new table */
+    TABLE_GROUP = 2,    /* buckets; with 16, keys that go one by one cost twice as much */
     TABLE_GROUPS = TABLE_SEGMENT / TABLE_GROUP,
     /* Grown above 85% of the places, shrunk below 50%: keys per 20 buckets. bench/micro/table_bench
      * has bytes per key and time at other loads. */
@@ -39,6 +39,8 @@ enum {
 struct table {
     struct mem *mem;
     struct morgue *morgue; /* the keyspace's: where objects go */
+    struct evict *evict;   /* the keyspace's: what new entries bear */
+    struct fifo *fifo;     /* the queues of s3fifo; NULL: none */
     struct bucket **segments;
     uint32_t **due; /* per segment, NULL without expiries */
     uint32_t segment_cap;
@@ -82,11 +84,13 @@ static inline uint32_t tick_of(int64_t ms) {
     return tick >= (int64_t)TICK_NEVER ? TICK_NEVER - 1 : (uint32_t)tick;
 }
 
-MUST_CHECK struct table *table_create(struct morgue *g);
+MUST_CHECK struct table *table_create(struct morgue *g, struct evict *v);
 /* table_release: frees the table itself; it must be empty. */
 void table_release(struct table *t);
 /* table_end_if_empty: a table without entries has no buckets, unless some are wanted soon. */
 bool table_end_if_empty(struct table *t);
+/* table_remove_at: deletes the entry at a place of bucket `index`. */
+void table_remove_at(struct table *t, uint32_t index, struct place at) ON_SHARD;
 /* table_count_expiry: of an entry that comes, goes or gets another one. */
 static inline void table_count_expiry(struct table *t, int64_t before_ms, int64_t after_ms) {
     t->expires += (uint64_t)(after_ms != EXPIRE_NEVER) - (uint64_t)(before_ms != EXPIRE_NEVER);

@@ -1,4 +1,4 @@
-#include "shards/mem.h"
+#include "mem_impl.h"
 #include "shards/assert.h"
 
 #include <fcntl.h>
@@ -19,14 +19,6 @@ const char *malloc_conf =
     "dirty_decay_ms:1000,muzzy_decay_ms:0,"
     "slab_sizes:32-32:4|48-48:12|64-64:8|80-80:20|96-96:12|112-112:28|128-128:16|4096-4096:16";
 #endif
-
-/* True when this allocation is the one that fault injection was told to refuse. */
-static bool must_fail(struct mem *m) {
-    if (likely(m->fail_in == 0) || --m->fail_in != 0)
-        return false;
-    m->fail_in = m->fail_every;
-    return true;
-}
 
 #ifdef ANAX_SYSTEM_MALLOC
 
@@ -106,7 +98,7 @@ bool mem_usage(struct mem_usage *out) {
 #endif
 
 void *mem_alloc(struct mem *m, size_t size) {
-    if (must_fail(m))
+    if (mem_must_fail(m))
         return NULL;
     void *p = malloc(size);
     if (likely(p != NULL))
@@ -115,7 +107,7 @@ void *mem_alloc(struct mem *m, size_t size) {
 }
 
 void *mem_zalloc(struct mem *m, size_t size) {
-    if (must_fail(m))
+    if (mem_must_fail(m))
         return NULL;
     void *p = calloc(1, size);
     if (likely(p != NULL))
@@ -125,7 +117,7 @@ void *mem_zalloc(struct mem *m, size_t size) {
 
 void *mem_alloc_lines(struct mem *m, size_t size) {
     ASSERT(size > 0 && size % CACHE_LINE == 0);
-    if (must_fail(m))
+    if (mem_must_fail(m))
         return NULL;
     void *p = allocate_lines(size);
     if (likely(p != NULL))
@@ -143,7 +135,7 @@ void mem_free_lines(struct mem *m, void *p, size_t size) {
 void *mem_realloc(struct mem *m, void *p, size_t old_size, size_t new_size) {
     if (p == NULL)
         return mem_alloc(m, new_size);
-    if (must_fail(m))
+    if (mem_must_fail(m))
         return NULL;
     /* realloc(p, 0) may free; one byte has the same size class and never does. */
     void *q = realloc(p, new_size == 0 ? 1 : new_size);

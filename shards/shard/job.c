@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { WORKER_NICE = 10 };
+enum { WORKER_NICE = 5 };
 
 void jobs_init(struct jobs *j, struct shard *s) {
     *j = (struct jobs){.shard = s};

@@ -310,6 +310,11 @@ static bool pinned(void *arg, uint64_t hash) {
     return tx_pinned(arg, hash);
 }
 
+static bool locked(void *arg, uint64_t hash) {
+    shard_claim();
+    return tx_locked(arg, hash);
+}
+
 static enum err shard_create(struct shards *a, unsigned id, const char **why) {
     struct mem fresh = {0};
     struct shard_impl *impl =
@@ -327,6 +332,7 @@ static enum err shard_create(struct shards *a, unsigned id, const char **why) {
         e = keyspace_create(&s->keyspace, &s->mem, a->config.databases);
     if (e == OK) {
         keyspace_guard(s->keyspace, pinned, &s->tx);
+        keyspace_guard_locked(s->keyspace, locked, &s->tx);
         e = loop_create(&s->loop, a->config.io, &s->mem, why);
     }
     s->now_ns = clock_mono_ns();

@@ -438,6 +438,7 @@ void tx_end(struct shard *home, struct tx *t) {
         if (p->released || p->refused)
             continue;
         p->release = true;
+        p->later = false; /* what its last hop was is over */
         if (p->shard == tx_of(home)->id) {
             release_at(p);
             p->released = true;

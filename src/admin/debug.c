@@ -6,6 +6,7 @@
 #include "anax/strval.h"
 #include "anax/words.h"
 #include "shards/assert.h"
+#include "shards/evict.h"
 #include "shards/log.h"
 #include <errno.h>
 #include <stdio.h>
@@ -77,7 +78,7 @@ static size_t dump_len(const struct entry *e, const struct object_info *o) {
 }
 
 static ON_SHARD void object_run(struct ctx *c) {
-    enum { ACCESS_MASK = (1 << 23) - 1, TEXT_BYTES = 400 };
+    enum { TEXT_BYTES = 400 };
     char text[TEXT_BYTES];
     struct object_info o;
     const struct entry *e =
@@ -86,21 +87,22 @@ static ON_SHARD void object_run(struct ctx *c) {
         reply_error(&c->reply, ERR_NO_KEY);
         return;
     }
-    uint32_t idle_s = ((uint32_t)(c->now_ms / 1000) - entry_access(e)) & ACCESS_MASK;
+    struct access *a = keyspace_access(c->keyspace);
+    access_at(a, c->now_ms);
     object_describe(e, &o);
     int n = snprintf(text, sizeof text,
                      "Value at:%p refcount:%d encoding:%s serializedlength:%zu lru:%u "
-                     "lru_seconds_idle:%u shard:%u entry_bytes:%zu expire_ms:%ld form:%s "
+                     "lru_seconds_idle:%lu shard:%u entry_bytes:%zu expire_ms:%ld form:%s "
                      "elements:%lu weight:%u inner_expire_ms:%ld",
                      (const void *)e, object_refcount(e), object_encoding(e), dump_len(e, &o),
-                     entry_access(e), idle_s, c->shard->id, entry_bytes_total(e),
+                     entry_access(e), (unsigned long)access_idle_s(a, entry_access(e)), c->shard->id, entry_bytes_total(e),
                      (long)entry_expire_ms(e), o.form, (unsigned long)o.elements, o.weight,
                      o.due_ms == OBJECT_NEVER ? 0L : (long)o.due_ms);
     ASSERT(n > 0 && n < TEXT_BYTES);
     reply_status(&c->reply, text);
 }
 
-/* --- SET-ACTIVE-EXPIRE, LONG-ELEMENTS, FAIL-ALLOC --- */
+/* --- SET-ACTIVE-EXPIRE, LONG-ELEMENTS, DEFRAG, FAIL-ALLOC --- */
 
 static ON_SHARD void set_active_expire_each(struct ctx *c) {
     int64_t on;
@@ -111,6 +113,12 @@ static ON_SHARD void long_elements_each(struct ctx *c) {
     int64_t n;
     instance_of(c->shard)->long_elements =
         words_int(c->argv[2], &n) && n >= 0 ? (uint64_t)n : WORK_ELEMENTS_MIN;
+}
+
+/* defrag_each: with 1 everything moves all the time, however full its slab is. */
+static ON_SHARD void defrag_each(struct ctx *c) {
+    int64_t on;
+    instance_of(c->shard)->defrag_all = words_int(c->argv[2], &on) && on != 0;
 }
 
 static bool read_every(const struct ctx *c, uint64_t *every) {
@@ -356,6 +364,9 @@ static void panic_run(struct ctx *c) {
 static const struct command rows[] = {
     {"DEBUG", command_container_run, -2, NO_KEYS, FLAGS | CMD_CONTAINER | CMD_SYSTEM, 0, GROUP,
      SINCE, "Depends on subcommand.", "Holds the commands for tests.", .check = allowed},
+    {"DEBUG|DEFRAG", NULL, 3, NO_KEYS, FLAGS | CMD_FANOUT, 0, GROUP, SINCE, "O(1)",
+     "With 1 everything in memory is moved all the time, with 0 only what has to.",
+     .check = allowed, .each = defrag_each, .gather = command_ok_gather, .syntax = "on:integer"},
     {"DEBUG|ERROR", error_run, 3, NO_KEYS, FLAGS, 0, GROUP, SINCE, "O(1)",
      "Replies an error with this text.", .check = allowed, .syntax = "message"},
     {"DEBUG|FAIL-ALLOC", NULL, 3, NO_KEYS, FLAGS | CMD_FANOUT, 0, GROUP, SINCE, "O(1)",

@@ -25,6 +25,7 @@ KEYSPACE_METRIC(hits)
 KEYSPACE_METRIC(misses)
 KEYSPACE_METRIC(expired)
 KEYSPACE_METRIC(expired_inner)
+KEYSPACE_METRIC(evicted)
 KEYSPACE_METRIC(pending_free)
 KEYSPACE_METRIC(freed_late)
 KEYSPACE_METRIC(expiry_cuts)
@@ -60,6 +61,7 @@ static const struct metric metrics[] = {
     {"stats", "expired_keys", read_expired},
     {"stats", "expired_subkeys", read_expired_inner},
     {"stats", "expired_time_cap_reached_count", read_expiry_cuts},
+    {"stats", "evicted_keys", read_evicted},
     {"stats", "keyspace_hits", read_hits},
     {"stats", "keyspace_misses", read_misses},
     {"stats", "total_error_replies", read_errors},
@@ -130,7 +132,7 @@ static void sample(struct shard *s) {
 
 static void reset(struct shard *s) {
     struct keyspace_stats *k = keyspace_stats(s->keyspace);
-    k->hits = k->misses = k->expired = k->expired_inner = k->expiry_cuts = k->freed_late = 0;
+    k->hits = k->misses = k->expired = k->expired_inner = k->expiry_cuts = k->freed_late = k->evicted = 0;
     s->stats = (struct shard_stats){0};
     s->tx.stats = (struct tx_stats){0};
     memset(instance_of(s)->rates, 0, sizeof instance_of(s)->rates);

@@ -271,6 +271,8 @@ void info_stats(struct info *in) {
         line_metric(in, "stats", middle[i]);
     print_turns(in);
     line_int(in, "acl_access_denied_auth", errors_with(in, "WRONGPASS"));
+    line_max(in, "total_active_defrag_time");
+    line_max(in, "current_active_defrag_time");
     rest(in, "stats");
 }
 

@@ -354,6 +354,14 @@ static void advise_lazyfree(struct report *r, const struct merged *m) {
                   "large values can be deleted one by one instead.\n");
 }
 
+static void advise_defrag_cycle(struct report *r, const struct merged *m) {
+    (void)m;
+    outbuf_printf(
+        &r->text,
+        "- active-defrag-cycle: a slice of moving things in memory took this long, which it does "
+        "when the shard's thread has to wait for a core.\n");
+}
+
 static void advise_table_growth(struct report *r, const struct merged *m) {
     (void)m;
     outbuf_printf(
@@ -378,7 +386,8 @@ static void advise_loop_turn(struct report *r, const struct merged *m) {
 static void (*const advise[LATENCY_EVENTS])(struct report *r, const struct merged *m) = {
     [LATENCY_COMMAND] = advise_command,           [LATENCY_FAST_COMMAND] = advise_fast_command,
     [LATENCY_EXPIRE_CYCLE] = advise_expire_cycle, [LATENCY_LAZYFREE] = advise_lazyfree,
-    [LATENCY_TABLE_GROWTH] = advise_table_growth, [LATENCY_LOOP_TURN] = advise_loop_turn,
+    [LATENCY_DEFRAG_CYCLE] = advise_defrag_cycle, [LATENCY_TABLE_GROWTH] = advise_table_growth,
+    [LATENCY_LOOP_TURN] = advise_loop_turn,
 };
 
 static void print_nothing(struct report *r) {

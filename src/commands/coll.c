@@ -245,11 +245,17 @@ static unsigned expire_some(struct mem *m, struct object *o, int64_t now_ms, uns
     return ops->expire_some == NULL ? 0 : ops->expire_some(m, o, now_ms, budget);
 }
 
+static void *defrag_some(struct mover *v, void *object, uint64_t *cursor) {
+    struct object *o = object;
+    return val_ops_of(o->form)->defrag_some(v, o, cursor);
+}
+
 void coll_register(void) {
     static const struct value_ops ops = {.destroy = destroy,
                                          .bytes = count_bytes,
                                          .destroy_some = destroy_some,
-                                         .expire_some = expire_some};
+                                         .expire_some = expire_some,
+                                         .defrag_some = defrag_some};
     keyspace_register_type(VALUE_LIST, &ops);
     keyspace_register_type(VALUE_SET, &ops);
     keyspace_register_type(VALUE_ZSET, &ops);

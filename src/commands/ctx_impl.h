@@ -5,6 +5,7 @@
 #include "anax/command.h"
 #include "anax/instance.h"
 #include "anax/strval.h"
+#include "shards/evict.h"
 
 /* What LCS may spend on its table. */
 #define LCS_BYTES_MAX (512LL * 1024 * 1024)
@@ -14,20 +15,16 @@ static inline uint64_t ctx_string_max(const struct ctx *c) {
     return (uint64_t)instance_of(c->shard)->config->bulk_bytes_max;
 }
 
-/* An entry keeps 23 bits of the second of its last access; they wrap after 97 days. */
-enum { ACCESS_BITS = 23, ACCESS_MASK = (1 << ACCESS_BITS) - 1 };
-
+/* ctx_access_now: what a key that is stored now bears. */
 static inline uint32_t ctx_access_now(const struct ctx *c) {
-    return (uint32_t)(c->now_ms / 1000) & ACCESS_MASK;
+    struct access *a = keyspace_access(c->keyspace);
+    access_at(a, c->now_ms);
+    return a->kind == ACCESS_COUNTED ? ACCESS_AUTO : a->now;
 }
 
-/* ctx_touch: stores only what changed, so that a read leaves the cache line clean within a second.
- */
 static inline void ctx_touch(const struct ctx *c, struct entry *e) {
-    uint32_t now = ctx_access_now(c);
-    if (entry_access(e) == now || c->no_touch)
-        return;
-    entry_set_access(e, now);
+    if (!c->no_touch)
+        access_use(keyspace_access(c->keyspace), e, c->now_ms);
 }
 
 /* ctx_find_at, ctx_peek_at: for keys whose hash is known. Peeking leaves the access time alone. */

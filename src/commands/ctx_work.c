@@ -24,6 +24,8 @@ bool ctx_work(struct ctx *c, uint64_t elements, work_fn *fn, void *state, size_t
         return true;
     }
     *w = (struct work){.fn = fn, .bytes = bytes};
+    w->mem.fail_in = m->fail_in; /* fault injection reaches beside the shard */
+    w->mem.fail_every = m->fail_every;
     memcpy(w->state, state, bytes);
     *c->work = w;
     c->more = true;

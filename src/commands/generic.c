@@ -49,8 +49,8 @@ static ON_SHARD bool key_exists(struct ctx *c, uint32_t i, uint64_t hash) {
 
 static ON_SHARD bool touch_key(struct ctx *c, uint32_t i, uint64_t hash) {
     struct entry *e = ctx_find_at(c, c->argv[i], hash);
-    if (e != NULL)
-        entry_set_access(e, ctx_access_now(c)); /* NO-TOUCH is for others */
+    if (e != NULL && c->no_touch) /* which is for others */
+        access_use(keyspace_access(c->keyspace), e, c->now_ms);
     return e != NULL;
 }
 

@@ -282,16 +282,22 @@ static void copy_beside(void *state, struct mem *m) {
     w->made = copy_object(m, &w->from);
 }
 
-/* elements_of: those that copying it takes time for. */
-static uint64_t elements_of(const struct view *v) {
-    bool heavy = v->value.repr == REPR_OBJECT && v->value.type != VALUE_STRING;
-    return heavy ? ((const struct object *)v->value.object)->count : 0;
+enum { ELEMENT_BYTES = 2048 }; /* copied in the time that an element takes */
+
+/* elements_of: what copying it takes time for; of a string only where it is not shared. */
+static uint64_t elements_of(const struct ctx *c, const struct view *v) {
+    if (v->value.repr != REPR_OBJECT)
+        return 0;
+    if (v->value.type == VALUE_STRING)
+        return c->slots == NULL ? 0 : ((const struct blob *)v->value.object)->len / ELEMENT_BYTES;
+    const struct object *o = v->value.object;
+    return o->count + o->bytes / ELEMENT_BYTES; /* a flat one counts none */
 }
 
 /* copy_long: false: there is nothing long to do, or it has been done (*made). */
 static ON_SHARD bool copy_long(struct ctx *c, const struct view *from, void **made) {
     struct copying w = {.from = from->value};
-    uint64_t elements = elements_of(from);
+    uint64_t elements = elements_of(c, from);
     *made = NULL;
     if (elements == 0)
         return false;
@@ -304,7 +310,7 @@ static ON_SHARD bool copy_long(struct ctx *c, const struct view *from, void **ma
 
 static ON_SHARD bool put_copied(struct ctx *c, const struct place *to, struct view *from,
                                 void *made) {
-    if (elements_of(from) == 0)
+    if (elements_of(c, from) == 0)
         return (c->slots == NULL ? put_shared : put_copy)(c, to, from);
     from->value.object = made;
     return put_own(c, to, from);

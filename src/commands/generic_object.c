@@ -29,19 +29,42 @@ static ON_SHARD void encoding_run(struct ctx *c) {
         reply_bulk_cstr(&c->reply, object_encoding(e));
 }
 
+/* access_kept: what the policy makes an entry remember. */
+static ON_SHARD struct access *access_kept(struct ctx *c) {
+    struct access *a = keyspace_access(c->keyspace);
+    access_at(a, c->now_ms);
+    return a;
+}
+
+#define MAY_TAKE_TIME                                                                              \
+    " Please note that when switching between policies at runtime LRU and LFU data will take some " \
+    "time to adjust."
+
 static ON_SHARD void freq_run(struct ctx *c) {
-    if (find(c) == NULL)
+    const struct entry *e = find(c);
+    const struct access *a = access_kept(c);
+    if (e == NULL)
         return;
-    reply_error(&c->reply,
-                "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please "
-                "note that when switching between policies at runtime LRU and LFU data will take "
-                "some time to adjust.");
+    if (a->kind == ACCESS_COUNTED)
+        reply_int(&c->reply, access_frequency(a, entry_access(e)));
+    else
+        reply_error(&c->reply,
+                    "ERR An LFU maxmemory policy is not selected, access frequency not tracked."
+                    MAY_TAKE_TIME);
 }
 
 static ON_SHARD void idletime_run(struct ctx *c) {
     const struct entry *e = find(c);
-    if (e != NULL)
-        reply_int(&c->reply, (ctx_access_now(c) - entry_access(e)) & ACCESS_MASK);
+    const struct access *a = access_kept(c);
+    if (e == NULL)
+        return;
+    if (a->kind == ACCESS_COUNTED)
+        reply_error(&c->reply,
+                    "ERR An LFU maxmemory policy is selected, idle time not tracked." MAY_TAKE_TIME);
+    else if (a->kind == ACCESS_PLACED)
+        reply_error(&c->reply, "ERR An S3-FIFO maxmemory policy is selected, idle time not tracked.");
+    else
+        reply_int(&c->reply, (int64_t)access_idle_s(a, entry_access(e)));
 }
 
 void object_describe(const struct entry *e, struct object_info *out) {

@@ -34,6 +34,20 @@ void list_take(struct ctx *c, struct coll *o, enum listval_end end, uint64_t n) 
     ASSERT(stored); /* nothing grew */
 }
 
+void list_give(struct outbuf *to, struct outbuf *made) {
+    struct mem *m = to->mem;
+    ASSERT(!made->failed);
+    made->mem = m;
+    if (to->len == 0 && to->ref_count == 0 && !to->failed) {
+        outbuf_deinit(to);
+        *to = *made;
+        outbuf_init(made, m);
+        return;
+    }
+    outbuf_add(to, made->buf, made->len);
+    outbuf_deinit(made);
+}
+
 bool list_parse_end(struct ctx *c, uint32_t arg, enum listval_end *end) {
     *end = span_is(c->argv[arg], "RIGHT") ? LISTVAL_TAIL : LISTVAL_HEAD;
     if (*end == LISTVAL_TAIL || span_is(c->argv[arg], "LEFT"))
@@ -223,30 +237,91 @@ static void put_array_head(struct reply *r, size_t begin, size_t n) {
     memcpy(o->buf + begin, head, bytes);
 }
 
-static ON_SHARD void lpos_run(struct ctx *c) {
-    struct lpos o;
-    struct val v;
-    if (!lpos_options(c, &o) || !coll_read(c, 1, VALUE_LIST, &v))
-        return;
-    bool backward = o.rank < 0;
-    uint64_t skip = (uint64_t)(backward ? -o.rank : o.rank) - 1, found = 0;
-    uint64_t wanted = o.count < 0 ? 1 : o.count == 0 ? UINT64_MAX : (uint64_t)o.count;
-    uint64_t compares = o.compare_max == 0 ? UINT64_MAX : (uint64_t)o.compare_max;
-    size_t begin = c->reply.out->len;
-    struct lp_key k = lp_key_of(c->argv[2]);
+/* What is left to be found. */
+struct finding {
     struct listval_iter i;
-    listval_begin(&i, &v, backward ? listval_count(&v) - 1 : 0, backward);
-    while (found < wanted && listval_find(&i, &k, &compares)) {
-        if (skip > 0) {
-            skip--;
+    struct lp_key k;
+    uint64_t skip, wanted, found, compare_max;
+    struct outbuf *to; /* where the indexes are replied; NULL: to `made` */
+    struct outbuf made;
+};
+
+static void find_all(void *state, struct mem *m) {
+    struct finding *f = state;
+    struct reply r = {.out = f->to != NULL ? f->to : &f->made};
+    f->made.mem = m;
+    while (f->found < f->wanted && listval_find(&f->i, &f->k, &f->compare_max)) {
+        if (f->skip > 0) {
+            f->skip--;
             continue;
         }
-        reply_int(&c->reply, (int64_t)i.index);
-        found++;
+        reply_int(&r, (int64_t)f->i.index);
+        f->found++;
     }
+}
+
+static void finding_begin(struct ctx *c, struct finding *f, const struct lpos *o,
+                          const struct val *v) {
+    bool backward = o->rank < 0;
+    *f =
+        (struct finding){.k = lp_key_of(c->argv[2]),
+                         .skip = (uint64_t)(backward ? -o->rank : o->rank) - 1,
+                         .wanted = o->count < 0    ? 1
+                                   : o->count == 0 ? UINT64_MAX
+                                                   : (uint64_t)o->count,
+                         .compare_max = o->compare_max == 0 ? UINT64_MAX : (uint64_t)o->compare_max,
+                         .to = c->locked ? NULL : c->reply.out};
+    listval_begin(&f->i, v, backward ? listval_count(v) - 1 : 0, backward);
+}
+
+/* found_near: all that is wanted is found before it takes long; else nothing has been replied, and f is as it was. */
+static ON_SHARD bool found_near(struct ctx *c, struct finding *f) {
+    struct finding near = *f;
+    size_t begin = c->reply.out->len;
+    uint64_t soon = instance_of(c->shard)->long_elements;
+    if (f->to == NULL || f->compare_max < soon || f->i.left < soon)
+        return false;
+    near.compare_max = soon;
+    find_all(&near, &c->shard->mem);
+    if (near.found < near.wanted) {
+        c->reply.out->len = begin;
+        return false;
+    }
+    *f = near;
+    return true;
+}
+
+/* find: false: it is called again. */
+static ON_SHARD bool find(struct ctx *c, struct finding *f) {
+    uint64_t elements = f->compare_max < f->i.left ? f->compare_max : f->i.left;
+    return found_near(c, f) ||
+           (!ctx_long(c, elements) && ctx_work(c, elements, find_all, f, sizeof *f));
+}
+
+static ON_SHARD void lpos_run(struct ctx *c) {
+    struct lpos o;
+    struct finding f;
+    struct val v;
+    size_t begin = c->reply.out->len;
+    bool resumed = ctx_resume(c, &f, sizeof f);
+    if (!lpos_options(c, &o) || (!resumed && !coll_read(c, 1, VALUE_LIST, &v)))
+        return;
+    if (!resumed) {
+        finding_begin(c, &f, &o, &v);
+        if (!find(c, &f))
+            return;
+    }
+    if (f.to == NULL && f.made.failed) {
+        f.made.mem = &c->shard->mem;
+        outbuf_deinit(&f.made);
+        ctx_oom(c);
+        return;
+    }
+    if (f.to == NULL)
+        list_give(c->reply.out, &f.made);
     if (o.count >= 0)
-        put_array_head(&c->reply, begin, found);
-    else if (found == 0)
+        put_array_head(&c->reply, begin, f.found);
+    else if (f.found == 0)
         reply_null(&c->reply);
 }
 
@@ -280,7 +355,7 @@ static const struct command rows[] = {
     {"LINDEX", lindex_run, 3, KEY(1), CMD_READ, ACL_LIST, "list", "1.0.0",
      "O(log N) in the elements of the list", "Returns the element at an index of a list.",
      .key_access = "RO access", .syntax = "key index:integer"},
-    {"LPOS", lpos_run, -3, KEY(1), CMD_READ, ACL_LIST, "list", "6.0.6",
+    {"LPOS", lpos_run, -3, KEY(1), CMD_READ | CMD_LONG, ACL_LIST, "list", "6.0.6",
      "O(N) in the elements compared", "Returns the indexes of elements that are equal to one.",
      .key_access = "RO access",
      .syntax = "key element [RANK=rank:integer] [COUNT=num-matches:integer] [MAXLEN=len:integer]"},

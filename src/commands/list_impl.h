@@ -22,6 +22,9 @@ void list_reply_some(struct ctx *c, const struct val *v, uint64_t index, bool ba
 void list_reply_end(struct ctx *c, const struct val *v, enum listval_end end, uint64_t n);
 /* list_take: takes n elements, of which there are as many, from one end of what was opened, and stores it. */
 void list_take(struct ctx *c, struct coll *o, enum listval_end end, uint64_t n) ON_SHARD;
+/* list_give: what was made beside the shard, and for its account is the shard's by now, goes to the end of a reply or
+ * part; as it is when that is empty. It has not failed. */
+void list_give(struct outbuf *to, struct outbuf *made);
 /* list_parse_end: LEFT or RIGHT; replies and returns false when it is neither. */
 bool list_parse_end(struct ctx *c, uint32_t arg, enum listval_end *end);
 

@@ -13,6 +13,7 @@ const char *const latency_event_names[LATENCY_EVENTS] = {
     [LATENCY_FAST_COMMAND] = "fast-command",
     [LATENCY_EXPIRE_CYCLE] = "expire-cycle",
     [LATENCY_LAZYFREE] = "lazyfree",
+    [LATENCY_DEFRAG_CYCLE] = "active-defrag-cycle",
     [LATENCY_EVICTION_CYCLE] = "eviction-cycle",
     [LATENCY_EVICTION_DEL] = "eviction-del",
     [LATENCY_TABLE_GROWTH] = "table-growth",

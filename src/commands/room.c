@@ -62,7 +62,11 @@ void room_configure(struct shard *s) {
                                                  [CONFIG_ALLKEYS_LRU] = EVICT_ALLKEYS_LRU,
                                                  [CONFIG_ALLKEYS_LFU] = EVICT_ALLKEYS_LFU,
                                                  [CONFIG_ALLKEYS_RANDOM] = EVICT_ALLKEYS_RANDOM,
-                                                 [CONFIG_NOEVICTION] = EVICT_NONE};
+                                                 [CONFIG_NOEVICTION] = EVICT_NONE,
+                                                 [CONFIG_VOLATILE_LRM] = EVICT_VOLATILE_LRM,
+                                                 [CONFIG_ALLKEYS_LRM] = EVICT_ALLKEYS_LRM,
+                                                 [CONFIG_VOLATILE_S3FIFO] = EVICT_VOLATILE_S3FIFO,
+                                                 [CONFIG_ALLKEYS_S3FIFO] = EVICT_ALLKEYS_S3FIFO};
     const struct evict_options o = {.policy = policies[g->maxmemory_policy],
                                     .samples = (uint32_t)g->maxmemory_samples,
                                     .lfu_log_factor = (uint32_t)g->lfu_log_factor,
@@ -81,6 +85,7 @@ static ON_SHARD bool evict_one(struct shard *s) {
     uint64_t before = clock_fine_ns();
     if (!keyspace_evict(s->keyspace, s->wall_ms, &e))
         return false;
+    keyspace_stats(s->keyspace)->evicted++;
     watch_changed(s, e.db, e.hash);
     observe_event(s, LATENCY_EVICTION_DEL, clock_fine_ns() - before);
     return true;

@@ -5,6 +5,7 @@
  * each.
  */
 #include "set_options_impl.h"
+#include "shards/move.h"
 #include "str_entry_impl.h"
 
 /* expiry_of: what table_put is to do about the expiry of a key that is there (e) or not. Replies
@@ -238,8 +239,16 @@ static size_t count_blob(const void *object) {
     return blob_bytes(object);
 }
 
+/* defrag_blob: one that a reply still refers to stays. */
+static void *defrag_blob(struct mover *v, void *object, uint64_t *cursor) {
+    struct blob *b = object;
+    *cursor = 0;
+    return b->refs > 1 ? b : move_small(v, b, sizeof *b + b->cap);
+}
+
 void string_register(void) {
-    static const struct value_ops ops = {.destroy = destroy_blob, .bytes = count_blob};
+    static const struct value_ops ops = {
+        .destroy = destroy_blob, .bytes = count_blob, .defrag_some = defrag_blob};
     keyspace_register_type(VALUE_STRING, &ops);
     command_register(rows, COUNT_OF(rows));
     string_number_register();

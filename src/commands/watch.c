@@ -188,6 +188,13 @@ void watch_flushing(struct shard *at, uint32_t db) {
 void ctx_changed_in(struct ctx *c, uint32_t db, uint32_t i) {
     if (unlikely(watched(c->shard) != NULL))
         watch_changed(c->shard, db, ctx_hash(c, i));
+    struct access *a = keyspace_access(c->keyspace);
+    if (unlikely(a->kind == ACCESS_CHANGED)) {
+        const struct table *t = keyspace_peek_table(c->keyspace, db);
+        struct entry *e = t == NULL ? NULL : table_find(t, c->argv[i], ctx_hash(c, i));
+        if (e != NULL)
+            access_change(a, e, c->now_ms);
+    }
 }
 
 void ctx_changed(struct ctx *c, uint32_t i) {

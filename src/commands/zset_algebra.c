@@ -2,7 +2,7 @@
 #include "shards/decimal.h"
 #include "zset_algebra_impl.h"
 
-enum { SOURCES_ON_STACK = 8 };
+enum { SOURCES_FEW = 8 };
 
 /* What a command allows and does with what it finds. */
 struct form {
@@ -11,13 +11,19 @@ struct form {
     bool counts;
 };
 
-/* A call: the words behind its keys, and the sources. */
+/* A call: the words behind its keys, the sources, and what came of them. It may be moved. */
 struct call {
     struct form form;
     struct zset_algebra algebra;
     uint32_t options; /* argv[options] follows the last key */
     bool with_scores;
     int64_t limit;
+    bool done;                /* false: no memory */
+    uint64_t count;           /* when it counts */
+    struct zset_made made;    /* when it stores */
+    struct zset_pairs found;  /* when it does neither */
+    struct zset_source *many; /* sources, when they are more than SOURCES_FEW */
+    struct zset_source few[SOURCES_FEW];
 };
 
 /* --- keys: [destination] numkeys key [key ...] --- */
@@ -136,51 +142,93 @@ static bool parse_options(struct ctx *c, struct call *call) {
 
 /* --- what is done --- */
 
-static void reply_pairs(struct reply *r, const struct zset_pairs *p, bool with_scores) {
-    zset_reply_begin(r, p->count, with_scores);
-    for (size_t i = 0; i < p->count; i++)
-        zset_reply_item(r, p->list[i].member, p->list[i].score, with_scores);
+/* sources_here: wherever the call has been moved to. */
+static void sources_here(struct call *call) {
+    call->algebra.sources = call->many != NULL ? call->many : call->few;
 }
 
-static ON_SHARD void combine(struct ctx *c, struct call *call) {
+static ON_SHARD bool sources_alloc(struct ctx *c, struct call *call) {
+    uint32_t n = call->algebra.n;
+    call->many = NULL;
+    if (n > SOURCES_FEW) {
+        call->many = mem_alloc(keyspace_mem(c->keyspace), n * sizeof(*call->many));
+        if (call->many == NULL) {
+            ctx_oom(c);
+            return false;
+        }
+    }
+    sources_here(call);
+    return true;
+}
+
+static ON_SHARD void sources_free(struct ctx *c, struct call *call) {
+    mem_free(keyspace_mem(c->keyspace), call->many, call->algebra.n * sizeof(*call->many));
+}
+
+static ON_SHARD bool open_sources(struct ctx *c, struct call *call) {
     struct zset_algebra *a = &call->algebra;
     for (uint32_t i = 0; i < a->n; i++)
         if (!open_source(c, call->options - a->n + i, &a->sources[i]))
-            return;
-    if (!parse_options(c, call))
-        return;
+            return false;
+    return true;
+}
+
+static void combine(void *state, struct mem *m) {
+    struct call *call = state;
+    sources_here(call);
     if (call->form.counts) {
-        reply_int(&c->reply, (int64_t)zset_inter_count(a, (uint64_t)call->limit));
+        call->count = zset_inter_count(&call->algebra, (uint64_t)call->limit);
         return;
     }
-    struct zset_pairs found;
-    zset_pairs_init(&found, keyspace_mem(c->keyspace));
-    if (!zset_combine(a, &found))
-        ctx_oom(c);
+    zset_pairs_init(&call->found, m);
+    call->done = zset_combine(&call->algebra, &call->found);
+    if (call->done && call->form.stores)
+        zset_made_fill(&call->made, &call->found);
+    if (!call->done || call->form.stores)
+        zset_pairs_deinit(&call->found);
+}
+
+static ON_SHARD void reply_pairs(struct ctx *c, struct call *call) {
+    struct zset_pairs *p = &call->found;
+    zset_reply_begin(&c->reply, p->count, call->with_scores);
+    for (size_t i = 0; i < p->count; i++)
+        zset_reply_item(&c->reply, p->list[i].member, p->list[i].score, call->with_scores);
+    p->mem = keyspace_mem(c->keyspace);
+    zset_pairs_deinit(p);
+}
+
+static ON_SHARD void answer(struct ctx *c, struct call *call) {
+    if (call->form.counts)
+        reply_int(&c->reply, (int64_t)call->count);
     else if (call->form.stores)
-        zset_pairs_store(c, &found);
+        zset_made_store(c, &call->made);
+    else if (call->done)
+        reply_pairs(c, call);
     else
-        reply_pairs(&c->reply, &found, call->with_scores);
-    zset_pairs_deinit(&found);
+        ctx_oom(c);
 }
 
 static ON_SHARD void run(struct ctx *c, struct form form) {
-    struct zset_source few[SOURCES_ON_STACK];
-    struct call call = {.form = form,
-                        .algebra = {.op = form.op, .sources = few, .now_ms = c->now_ms}};
-    struct mem *m = keyspace_mem(c->keyspace);
-    if (!parse_numkeys(c, &call))
-        return;
-    uint32_t n = call.algebra.n;
-    if (n > SOURCES_ON_STACK)
-        call.algebra.sources = mem_alloc(m, n * sizeof(*few));
-    if (call.algebra.sources == NULL) {
-        ctx_oom(c);
-        return;
+    struct call call;
+    if (!ctx_resume(c, &call, sizeof(call))) {
+        call.form = form;
+        call.algebra = (struct zset_algebra){.op = form.op, .now_ms = c->now_ms};
+        call.with_scores = false;
+        call.limit = 0;
+        call.made = (struct zset_made){.kind = zset_kind_now(c)};
+        if (!parse_numkeys(c, &call) || !sources_alloc(c, &call))
+            return;
+        bool valid = open_sources(c, &call) && parse_options(c, &call);
+        uint64_t work = valid ? zset_combine_work(&call.algebra) : 0;
+        if (!valid || ctx_long(c, work)) {
+            sources_free(c, &call);
+            return;
+        }
+        if (!ctx_work(c, work, combine, &call, sizeof(call)))
+            return;
     }
-    combine(c, &call);
-    if (n > SOURCES_ON_STACK)
-        mem_free(m, call.algebra.sources, n * sizeof(*few));
+    answer(c, &call);
+    sources_free(c, &call);
 }
 
 static ON_SHARD void zunion_run(struct ctx *c) {
@@ -215,8 +263,8 @@ static const struct across read_across = {.look = ctx_look_views, .at = 2};
 static const struct across store_across = {
     .look = ctx_look_views, .at = 1, .shared_from = 3, .shared_to = UINT32_MAX};
 
-#define STORE      (CMD_WRITE | CMD_DENY_OOM | CMD_MOVABLE_KEYS)
-#define READ       (CMD_READ | CMD_MOVABLE_KEYS)
+#define STORE      (CMD_WRITE | CMD_DENY_OOM | CMD_MOVABLE_KEYS | CMD_LONG)
+#define READ       (CMD_READ | CMD_MOVABLE_KEYS | CMD_LONG)
 #define WEIGHED    " [WEIGHTS=weight:integer...] [AGGREGATE=aggregate(SUM|MIN|MAX|COUNT)]"
 #define UNION_COST "O(N)+O(M*log(M)), of N members in all and M in the result"
 #define INTER_COST "O(N*K)+O(M*log(M)), of K sets, N members in the smallest and M in the result"

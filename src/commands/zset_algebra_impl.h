@@ -1,6 +1,7 @@
 /* zset_algebra_impl.h: unions, intersections and differences of sorted sets and sets: what is combined, and how.
  *
- * Threads     the sources may lie on other shards, whose keys the transaction holds: they are only read, in place.
+ * Threads     the sources may lie on other shards, whose keys the transaction holds: they are only read, in place, maybe
+ *             beside the shard.
  * Invariants  (1) what was found points into the sources, so it is replied or stored before any of them changes.
  */
 #ifndef ZSET_ALGEBRA_IMPL_H
@@ -30,6 +31,8 @@ struct zset_algebra {
     int64_t now_ms;
 };
 
+/* zset_combine_work: about how many members combining them looks at. O(n). */
+uint64_t zset_combine_work(const struct zset_algebra *a);
 /* zset_combine: the result, sorted; to is initialised. The order of the sources is not kept. False: no memory. */
 MUST_CHECK bool zset_combine(struct zset_algebra *a, struct zset_pairs *to);
 /* zset_inter_count: of the intersection, up to limit; 0: all of them. */

@@ -153,8 +153,7 @@ static struct index_slot *index_place(const struct index *x, uint32_t hash, stru
     return &x->slots[at];
 }
 
-static bool index_grow(struct index *x) {
-    size_t count = x->count == 0 ? INDEX_SLOTS_MIN : 2 * x->count;
+static bool index_resize(struct index *x, size_t count) {
     struct index_slot *slots = mem_zalloc(x->pairs->mem, count * sizeof(*slots));
     if (slots == NULL)
         return false;
@@ -172,11 +171,20 @@ static bool index_grow(struct index *x) {
     return true;
 }
 
+/* index_begin: for the pairs, and for at least n. */
+static bool index_begin(struct index *x, struct zset_pairs *pairs, uint64_t n) {
+    size_t count = INDEX_SLOTS_MIN;
+    *x = (struct index){.pairs = pairs};
+    while (count < 2 * n)
+        count *= 2;
+    return zset_pairs_reserve(pairs, n) && index_resize(x, count);
+}
+
 /* index_add: *pair is what was found before of that member; or NULL, and e was added. False: no memory. */
 static bool index_add(struct index *x, const struct zset_item *e, struct zset_pair **pair) {
     struct zset_pairs *pairs = x->pairs;
     ASSERT(pairs->count < UINT32_MAX);
-    if (2 * (pairs->count + 1) > x->count && !index_grow(x))
+    if (2 * (pairs->count + 1) > x->count && !index_resize(x, 2 * x->count))
         return false;
     uint32_t hash = (uint32_t)hash_of(e->member);
     struct index_slot *s = index_place(x, hash, e->member);
@@ -190,8 +198,6 @@ static bool index_add(struct index *x, const struct zset_item *e, struct zset_pa
 }
 
 static struct zset_pair *index_find(const struct index *x, struct span member) {
-    if (x->count == 0)
-        return NULL;
     const struct index_slot *s = index_place(x, (uint32_t)hash_of(member), member);
     return s->pair == 0 ? NULL : &x->pairs->list[s->pair - 1];
 }
@@ -203,6 +209,8 @@ static bool unite_last(const struct zset_algebra *a, struct zset_pairs *to) {
     const struct zset_source *s = &a->sources[a->n - 1];
     struct source_iter i;
     struct zset_item e;
+    if (!zset_pairs_reserve(to, s->count))
+        return false;
     for (source_begin(&i, a, s); source_next(&i, &e);) {
         e.score = or_zero(weighted(a, s, e.score));
         if (!zset_pairs_add_item(to, &e))
@@ -230,8 +238,8 @@ static bool unite(const struct zset_algebra *a, struct zset_pairs *to) {
     smallest_first(a);
     if (a->n == 1 || a->sources[a->n - 2].count == 0)
         return unite_last(a, to);
-    struct index x = {.pairs = to};
-    bool done = true;
+    struct index x;
+    bool done = index_begin(&x, to, a->sources[a->n - 1].count);
     for (uint32_t i = 0; i < a->n && done; i++)
         done = unite_source(a, &a->sources[i], &x);
     index_deinit(&x);
@@ -277,11 +285,11 @@ static void strike_out(const struct zset_algebra *a, const struct index *x) {
 }
 
 static bool subtract_striking(const struct zset_algebra *a, struct zset_pairs *to) {
-    struct index x = {.pairs = to};
+    struct index x;
     struct source_iter i;
     struct zset_item e;
     struct zset_pair *before;
-    bool done = true;
+    bool done = index_begin(&x, to, a->sources[0].count);
     for (source_begin(&i, a, &a->sources[0]); done && source_next(&i, &e);)
         done = index_add(&x, &e, &before);
     if (done)
@@ -308,6 +316,18 @@ static bool is_sorted(const struct zset_pairs *p) {
             return false;
     }
     return true;
+}
+
+uint64_t zset_combine_work(const struct zset_algebra *a) {
+    uint64_t all = 0, smallest = UINT64_MAX, asking;
+    for (uint32_t i = 0; i < a->n; i++) {
+        all += a->sources[i].count;
+        smallest = a->sources[i].count < smallest ? a->sources[i].count : smallest;
+    }
+    if (a->op == ZSET_UNION)
+        return all;
+    asking = (a->op == ZSET_INTER ? smallest : a->sources[0].count) * a->n;
+    return a->op == ZSET_INTER || asking < all ? asking : all;
 }
 
 bool zset_combine(struct zset_algebra *a, struct zset_pairs *to) {

@@ -65,9 +65,18 @@ MUST_CHECK bool zset_pairs_add(struct zset_pairs *p, struct span member, double 
 MUST_CHECK bool zset_pairs_copy(struct zset_pairs *p, struct span member, double score);
 /* zset_pairs_add_item: whichever of them the element needs to outlive the iteration. */
 MUST_CHECK bool zset_pairs_add_item(struct zset_pairs *p, const struct zset_item *e);
-/* zset_pairs_store: argv[1] holds these, which are sorted, from now on; replies how many they are, or that memory is
- * out. */
-void zset_pairs_store(struct ctx *c, const struct zset_pairs *p) ON_SHARD;
+
+/* What is to be stored under argv[1]: made, maybe beside the shard, and then put there. */
+struct zset_made {
+    struct zset_kind kind;
+    bool done; /* false: no memory, and there is no val */
+    uint64_t count;
+    struct val val;
+};
+/* zset_made_fill: of pairs, which are sorted, on their account. */
+void zset_made_fill(struct zset_made *made, const struct zset_pairs *p);
+/* zset_made_store: argv[1] holds it from now on; replies how many they are, or that memory is out. */
+void zset_made_store(struct ctx *c, struct zset_made *made) ON_SHARD;
 
 void zset_range_register(void);
 void zset_pop_register(void);

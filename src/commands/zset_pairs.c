@@ -72,12 +72,16 @@ bool zset_pairs_add_item(struct zset_pairs *p, const struct zset_item *e) {
     return (fleeting ? zset_pairs_copy : zset_pairs_add)(p, e->member, e->score);
 }
 
-void zset_pairs_store(struct ctx *c, const struct zset_pairs *p) {
-    struct zset_kind kind = zset_kind_now(c);
-    struct val v;
-    val_init(&v, keyspace_mem(c->keyspace), VALUE_ZSET);
-    if (!zsetval_build(&v, &kind, p->list, p->count))
+void zset_made_fill(struct zset_made *made, const struct zset_pairs *p) {
+    val_init(&made->val, p->mem, VALUE_ZSET);
+    made->count = p->count;
+    made->done = zsetval_build(&made->val, &made->kind, p->list, p->count);
+}
+
+void zset_made_store(struct ctx *c, struct zset_made *made) {
+    made->val.mem = keyspace_mem(c->keyspace);
+    if (!made->done)
         ctx_oom(c);
-    else if (coll_replace(c, 1, &v))
-        reply_int(&c->reply, (int64_t)p->count);
+    else if (coll_replace(c, 1, &made->val))
+        reply_int(&c->reply, (int64_t)made->count);
 }

@@ -1,4 +1,5 @@
 /* zset_range.c: runs of sorted sets: read, stored elsewhere, counted, removed. */
+#include "shards/assert.h"
 #include "zset_impl.h"
 
 /* What a call asks for. ZRANGE's words decide what the name of the older commands says. */
@@ -155,22 +156,38 @@ static bool take_run(struct zset_pairs *to, const struct val *v, struct zset_run
     return true;
 }
 
+struct taking {
+    struct val from;
+    struct zset_run run;
+    struct zset_made made;
+};
+
+static void take_beside(void *state, struct mem *m) {
+    struct taking *w = state;
+    struct zset_pairs pairs;
+    zset_pairs_init(&pairs, m);
+    if (take_run(&pairs, &w->from, w->run))
+        zset_made_fill(&w->made, &pairs);
+    zset_pairs_deinit(&pairs);
+}
+
 static ON_SHARD void zrangestore_run(struct ctx *c) {
     struct range r = {.by_is_open = true, .reverse_is_open = true, .stores = true};
-    struct zset_pairs pairs;
+    struct taking w;
     struct view source;
-    struct val v;
-    if (!range_parse(c, 3, &r))
-        return;
-    ctx_view(c, 2, &source);
-    if (!coll_of_view(c, &source, VALUE_ZSET, &v))
-        return;
-    zset_pairs_init(&pairs, keyspace_mem(c->keyspace));
-    if (take_run(&pairs, &v, range_run(&r, &v)))
-        zset_pairs_store(c, &pairs);
-    else
-        ctx_oom(c);
-    zset_pairs_deinit(&pairs);
+    if (!ctx_resume(c, &w, sizeof(w))) {
+        if (!range_parse(c, 3, &r))
+            return;
+        w.made = (struct zset_made){.kind = zset_kind_now(c)};
+        ctx_view(c, 2, &source);
+        if (!coll_of_view(c, &source, VALUE_ZSET, &w.from))
+            return;
+        w.run = range_run(&r, &w.from);
+        uint64_t n = w.run.to - w.run.from;
+        if (ctx_long(c, n) || !ctx_work(c, n, take_beside, &w, sizeof(w)))
+            return;
+    }
+    zset_made_store(c, &w.made);
 }
 
 /* --- counted --- */
@@ -194,17 +211,49 @@ static ON_SHARD void zlexcount_run(struct ctx *c) {
 
 /* --- removed --- */
 
+struct removing {
+    struct val from;
+    struct zset_run run;
+};
+
+static void remove_beside(void *state, struct mem *m) {
+    struct removing *w = state;
+    w->from.mem = m;
+    zsetval_remove_range(&w->from, w->run.from, w->run.to);
+}
+
+/* goes_bit_by_bit: some of a tree. All of it goes as a whole, and a listpack is short and may lie in its entry. */
+static bool goes_bit_by_bit(const struct removing *w) {
+    uint64_t n = w->run.to - w->run.from;
+    return w->from.form == VAL_TREE && n > 0 && n < zsetval_count(&w->from);
+}
+
 static ON_SHARD void remove_run(struct ctx *c, enum zset_by by) {
     struct zset_bounds b;
+    struct removing w;
     struct coll o;
-    if (!zset_bounds_parse(c, by, 2, 3, &b) || !coll_open(c, 1, VALUE_ZSET, &o))
+    bool removed = ctx_resume(c, &w, sizeof(w));
+    if ((!removed && !zset_bounds_parse(c, by, 2, 3, &b)) || !coll_open(c, 1, VALUE_ZSET, &o))
         return;
-    struct zset_run run = zset_bounds_run(&b, &o.val, false);
-    if (run.from == run.to)
+    if (!removed)
+        w = (struct removing){o.val, zset_bounds_run(&b, &o.val, false)};
+    uint64_t n = w.run.to - w.run.from;
+    if (!removed && goes_bit_by_bit(&w)) {
+        if (ctx_long(c, n) || !ctx_work(c, n, remove_beside, &w, sizeof(w))) {
+            coll_leave(c, &o);
+            return;
+        }
+        removed = true;
+    }
+    if (removed) {
+        bool stored = coll_store(c, &o);
+        ASSERT(stored); /* there is less of it, where it was */
+    } else if (n == 0) {
         coll_leave(c, &o);
-    else
-        zset_take_out(c, &o, run);
-    reply_int(&c->reply, (int64_t)(run.to - run.from));
+    } else {
+        zset_take_out(c, &o, w.run);
+    }
+    reply_int(&c->reply, (int64_t)n);
 }
 
 static ON_SHARD void zremrangebyrank_run(struct ctx *c) {
@@ -252,8 +301,8 @@ static const struct command rows[] = {
      "Returns members of a sorted set of equal scores in a range of names, the last first.",
      .key_access = "RO access", .syntax = "key max:string min:string " LIMIT,
      .deprecated_since = "6.2.0", .replaced_by = "`ZRANGE` with the `REV` and `BYLEX` arguments"},
-    {"ZRANGESTORE", zrangestore_run, -5, KEYS(1, 2, 1), CMD_WRITE | CMD_DENY_OOM, ACL_SORTEDSET,
-     "sorted-set", "6.2.0", "O(log(N)+M), M members being stored",
+    {"ZRANGESTORE", zrangestore_run, -5, KEYS(1, 2, 1), CMD_WRITE | CMD_DENY_OOM | CMD_LONG,
+     ACL_SORTEDSET, "sorted-set", "6.2.0", "O(log(N)+M), M members being stored",
      "Stores members of a sorted set in a range of ranks, scores or names under another key.",
      .key_access = "OW update;RO access",
      .syntax = "dst:key src:key min:string max:string " RANGE_OPTIONS,
@@ -265,16 +314,16 @@ static const struct command rows[] = {
      "2.8.9", "O(log(N))",
      "Returns how many members of a sorted set of equal scores lie in a range of names.",
      .key_access = "RO access", .syntax = "key min:string max:string"},
-    {"ZREMRANGEBYRANK", zremrangebyrank_run, 4, KEY(1), CMD_WRITE, ACL_SORTEDSET, "sorted-set",
-     "2.0.0", "O(log(N)+M), M members being removed",
+    {"ZREMRANGEBYRANK", zremrangebyrank_run, 4, KEY(1), CMD_WRITE | CMD_LONG, ACL_SORTEDSET,
+     "sorted-set", "2.0.0", "O(log(N)+M), M members being removed",
      "Removes the members of a sorted set in a range of ranks.", .key_access = "RW delete",
      .syntax = "key start:integer stop:integer"},
-    {"ZREMRANGEBYSCORE", zremrangebyscore_run, 4, KEY(1), CMD_WRITE, ACL_SORTEDSET, "sorted-set",
-     "1.2.0", "O(log(N)+M), M members being removed",
+    {"ZREMRANGEBYSCORE", zremrangebyscore_run, 4, KEY(1), CMD_WRITE | CMD_LONG, ACL_SORTEDSET,
+     "sorted-set", "1.2.0", "O(log(N)+M), M members being removed",
      "Removes the members of a sorted set in a range of scores.", .key_access = "RW delete",
      .syntax = "key min:double max:double"},
-    {"ZREMRANGEBYLEX", zremrangebylex_run, 4, KEY(1), CMD_WRITE, ACL_SORTEDSET, "sorted-set",
-     "2.8.9", "O(log(N)+M), M members being removed",
+    {"ZREMRANGEBYLEX", zremrangebylex_run, 4, KEY(1), CMD_WRITE | CMD_LONG, ACL_SORTEDSET,
+     "sorted-set", "2.8.9", "O(log(N)+M), M members being removed",
      "Removes the members of a sorted set of equal scores in a range of names.",
      .key_access = "RW delete", .syntax = "key min:string max:string"},
 };

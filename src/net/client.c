@@ -388,6 +388,7 @@ void client_register(void) {
     conn_register();
     monitor_register();
     pause_register();
+    defrag_register();
     exec_register();
     metrics_register(metrics, COUNT_OF(metrics));
 }

@@ -314,6 +314,7 @@ static void tick(struct timer *t) {
         n->next_second_ns = now + 1000000000ULL;
         conn_check_all(n);
         net_trim(n);
+        defrag_look(n);
         if (n->release_s != 0 && --n->release_s == 0)
             mem_release_idle();
     }
@@ -348,6 +349,7 @@ static enum err net_start(struct shard *s) {
     n->parser.arg = &s->mem;
     n->tick.fire = tick;
     n->tick.arg = n;
+    defrag_init(n);
     net_tick_set(n, loop_now_ns(s->loop) + 1);
     return s->id == 0 ? listen_start(n) : OK;
 }
@@ -414,6 +416,7 @@ static void net_stop(struct shard *s) {
     }
     timer_clear(s->loop, &n->tick);
     timer_clear(s->loop, &n->pause_end);
+    defrag_stop(n);
     outbuf_deinit(&n->seen);
     observe_stop(in, &s->mem);
     room_end(s);

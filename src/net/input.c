@@ -321,10 +321,12 @@ static ON_SHARD bool exec(struct source *s, struct op *op) {
 }
 
 /* home_batch: one that looks at or changes its connection ends its batch: what follows in the input must see what it
- * did. Nor may it wait behind a lock, with what came before it. */
+ * did. Nor may it wait, with what came before it, behind a lock, or for what takes long. */
 static ON_SHARD struct op *home_batch(struct source *s, struct op *op, const struct resp_parser *p,
                                       const char *data) {
-    bool alone = op->cmd->flags & CMD_ALONE || tx_busy(&s->conn->net->shard->tx);
+    const struct shard *here = s->conn->net->shard;
+    bool alone =
+        op->cmd->flags & CMD_ALONE || tx_busy(&here->tx) || s->batch->parts[here->id].lengthy;
     if (alone && (op = own_batch(s, op, p, data)) == NULL)
         return NULL;
     if (op->cmd->flags & CMD_ALONE)

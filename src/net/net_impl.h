@@ -6,6 +6,7 @@
  *   unit.c     batches that are transactions           exec.c    MULTI, EXEC, DISCARD, WATCH, UNWATCH
  *   listen.c   sockets, accept, which shard            client*.c CLIENT, HELLO, SELECT, ...
  *   slow.c     slow and large commands                 pause.c   CLIENT PAUSE, UNPAUSE, REPLY
+ *   defrag.c   memory of sparse slabs given back
  *
  * A batch holds up to NET_BATCH_COMMANDS commands of one connection. Its commands are dealt to parts, one
  * per shard; a part is one message and collects the replies of its commands in one outbuf. The batch's
@@ -25,6 +26,7 @@
 #include "anax/net.h"
 #include "anax/resp.h"
 #include "shards/assert.h"
+#include "shards/defrag.h"
 #include "shards/list.h"
 #include "shards/loop.h"
 #include <netinet/in.h>
@@ -269,6 +271,19 @@ struct net_stats {
     uint64_t bytes_in, bytes_out, reads, writes, monitor_lost, expire_ns;
 };
 
+/* What defrag.c keeps. */
+struct net_defrag {
+    struct timer timer; /* set while a walk is under way */
+    struct defrag walk;
+    unsigned percent;             /* of the core, for the walk that is under way; 0: none is */
+    unsigned wait_s, last_wait_s; /* seconds without a look; after the last walk */
+    size_t free_bytes;            /* what slabs had free when the walk began */
+    uint64_t moved_bytes;         /* what the mover had moved by then */
+    uint64_t began_ns;            /* the walk that is under way */
+    uint64_t over_ns;             /* what all walks took, with their pauses */
+    uint64_t used_ns;             /* without these */
+};
+
 struct net {
     struct shard *shard;
     struct instance *instance;
@@ -299,6 +314,7 @@ struct net {
     bool stopping;
     struct net_stats stats;
     struct net_clients clients;
+    struct net_defrag defrag;
 };
 
 /* --- conn.c --- */
@@ -444,6 +460,13 @@ void listen_stop(struct net *n);
 
 /* conn_address: "ip:port", "[ip6]:port" or "path:0". Any thread while the connection lives. */
 void conn_address(const struct conn *c, char *text, size_t size);
+
+/* --- defrag.c: gives pages of slabs that are nearly empty back, beside everything else --- */
+void defrag_init(struct net *n);
+/* defrag_look: once a second: is there so much to gain that a walk over all keys shall begin? */
+void defrag_look(struct net *n) ON_SHARD;
+void defrag_stop(struct net *n);
+void defrag_register(void);
 
 /* --- slow.c --- */
 /* slow_batch: logs its slow and its large commands, before the arguments go. `direct`: the replies went

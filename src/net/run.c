@@ -263,6 +263,22 @@ void run_prefetch(const struct shard *at, const struct batch *b, uint32_t from) 
     }
 }
 
+/* A command that is called again looks its keys up again: that counts once. */
+struct looked {
+    uint64_t hits, misses;
+};
+
+static ON_SHARD struct looked look_begin(const struct shard *at) {
+    const struct keyspace_stats *k = keyspace_stats(at->keyspace);
+    return (struct looked){k->hits, k->misses};
+}
+
+static ON_SHARD void look_again(const struct shard *at, const struct looked *before) {
+    struct keyspace_stats *k = keyspace_stats(at->keyspace);
+    k->hits = before->hits;
+    k->misses = before->misses;
+}
+
 /* long_pause, long_resume: around what a command leaves to be done beside the shard: it counts as one call. */
 static void long_pause(struct part *p, struct timed *t) {
     p->going = true;
@@ -324,7 +340,12 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
         bool after = !rejected && (op->cmd->flags & CMD_HOME);
         if (unlikely(watched) && !rejected && !after && !again)
             monitor_show(in->net, b->conn, op, op->db);
+        struct looked looked = {0};
+        if (unlikely(again))
+            looked = look_begin(at);
         run_op(&c, b, op);
+        if (unlikely(again))
+            look_again(at, &looked);
         if (unlikely(c.more)) {
             long_pause(p, &timed);
             p->at = i;
@@ -378,9 +399,13 @@ void run_step(struct batch *b, struct part *p, struct shard *at, struct op *op, 
         before = p->work == NULL ? 0 : p->ns + p->work->job.ns;
     }
     c.hash = c.slots != NULL ? c.slots->slot[0].hash : op->hash;
+    bool again = p->work != NULL;
+    struct looked looked = look_begin(at);
     instance_of(at)->running = &c;
     fn(&c);
     instance_of(at)->running = NULL;
+    if (unlikely(again))
+        look_again(at, &looked);
     p->ns = before + clock_fine_ns() - from;
     p->tally = c.tally;
     if (unlikely(fn == op->cmd->run) && is_error(out, began))

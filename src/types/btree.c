@@ -1,6 +1,7 @@
 /* btree.c: order, ranks, elements. btree_impl.h draws the tree. */
 #include "anax/val.h"
 #include "btree_impl.h"
+#include <limits.h>
 
 void *btree_alloc(struct btree *t, size_t size) {
     void *p = mem_alloc(t->mem, size);
@@ -37,7 +38,7 @@ void btree_free_buckets(struct btree *t, struct bucket *b, size_t n) {
     mem_free_lines(t->mem, b, n * sizeof(struct bucket));
 }
 
-struct btree *btree_create(struct mem *m) {
+struct btree *btree_create_for(struct mem *m, uint64_t n) {
     struct btree *t = mem_zalloc(m, sizeof *t);
     if (t == NULL)
         return NULL;
@@ -48,7 +49,7 @@ struct btree *btree_create(struct mem *m) {
                            .bytes = mem_size(sizeof *t),
                            .due_ms = OBJECT_NEVER};
     struct leaf *l = btree_alloc(t, sizeof *l);
-    if (l == NULL || !btree_index_begin(t)) {
+    if (l == NULL || !btree_index_begin(t, n)) {
         mem_free(m, l, sizeof *l);
         mem_free(m, t, sizeof *t);
         return NULL;
@@ -57,6 +58,10 @@ struct btree *btree_create(struct mem *m) {
     t->root = t->first = t->last = l;
     t->root_is_leaf = true;
     return t;
+}
+
+struct btree *btree_create(struct mem *m) {
+    return btree_create_for(m, 0);
 }
 
 /* --- seeking --- */
@@ -190,25 +195,32 @@ bool btree_find(const struct btree *t, struct span member, uint64_t hash, struct
 
 /* --- elements --- */
 
-/* insert_at: b is where it belongs; b->member and b->score are the element. */
-static bool insert_at(struct btree *t, struct spot *at, const struct bound *b, uint64_t hash,
-                      bool hidden) {
-    void *far = NULL;
-    struct span member = b->member;
+bool btree_copy_far(struct btree *t, struct span member, void **far) {
+    *far = NULL;
+    if (likely(member.len <= LEAF_MEMBER_MAX))
+        return true;
+    if ((*far = btree_alloc(t, member.len)) == NULL)
+        return false;
+    memcpy(*far, member.ptr, member.len);
+    return true;
+}
+
+bool btree_insert(struct btree *t, double score, struct span member, uint64_t hash, bool hidden,
+                  struct spot *out) {
+    struct bound b = btree_bound(score, member);
+    void *far;
     if (unlikely(t->o.count == UINT32_MAX || (!hidden && !btree_index_reserve(t, hash))))
         return false;
-    if (unlikely(member.len > LEAF_MEMBER_MAX)) {
-        if ((far = btree_alloc(t, member.len)) == NULL)
-            goto fail;
-        memcpy(far, member.ptr, member.len);
-    }
-    if (!btree_node_make_room(t, at, leaf_need(member.len), b))
+    if (!btree_copy_far(t, member, &far))
         goto fail;
-    btree_leaf_put(at->leaf, at->place, b->score, hidden ? 0 : leaf_print_of(hash), member, far);
-    btree_node_count(at->leaf, 1);
+    *out = btree_seek(t, &b, NULL);
+    if (!btree_node_make_room(t, out, leaf_need(member.len), &b))
+        goto fail;
+    btree_leaf_put(out->leaf, out->place, score, hidden ? 0 : leaf_print_of(hash), member, far);
+    btree_node_count(out->leaf, 1);
     t->o.count++;
     if (!hidden)
-        btree_index_add(t, hash, at->leaf);
+        btree_index_add(t, hash, out->leaf);
     return true;
 fail:
     if (far != NULL)
@@ -216,19 +228,6 @@ fail:
     if (!hidden)
         btree_index_unreserve(t);
     return false;
-}
-
-bool btree_insert(struct btree *t, double score, struct span member, uint64_t hash, bool hidden,
-                  struct spot *out) {
-    struct bound b = btree_bound(score, member);
-    *out = btree_seek(t, &b, NULL);
-    return insert_at(t, out, &b, hash, hidden);
-}
-
-bool btree_append(struct btree *t, double score, struct span member) {
-    struct bound b = btree_bound(score, member);
-    struct spot at = {t->last, t->last->count};
-    return insert_at(t, &at, &b, hash_of(member), false);
 }
 
 void btree_show(struct btree *t, struct spot hidden, struct spot shown, uint64_t hash) {
@@ -317,4 +316,10 @@ bool btree_destroy_some(struct mem *m, struct object *o, unsigned *budget) {
     ASSERT(t->o.bytes == mem_size(sizeof *t));
     mem_free(m, t, sizeof *t);
     return true;
+}
+
+void btree_destroy(struct btree *t) {
+    unsigned budget = UINT_MAX;
+    while (!btree_destroy_some(t->mem, &t->o, &budget))
+        budget = UINT_MAX;
 }

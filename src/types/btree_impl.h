@@ -58,6 +58,7 @@ enum {
 };
 
 struct inner;
+struct mover;
 
 struct leaf {
     struct inner *parent; /* first, as in struct inner */
@@ -116,6 +117,10 @@ struct bound {
 
 /* --- btree.c: order, ranks, elements --- */
 MUST_CHECK struct btree *btree_create(struct mem *m);
+/* btree_create_for: with an index for n elements. O(n). */
+MUST_CHECK struct btree *btree_create_for(struct mem *m, uint64_t n);
+/* btree_copy_far: a long member's bytes; NULL in *far: it is not long. False: no memory. */
+MUST_CHECK bool btree_copy_far(struct btree *t, struct span member, void **far);
 struct bound btree_bound(double score, struct span member);
 /* btree_seek: *rank (NULL: not asked for) is how many elements are before it. O(log N). */
 struct spot btree_seek(const struct btree *t, const struct bound *b, uint64_t *rank);
@@ -124,11 +129,9 @@ struct spot btree_at(const struct btree *t, uint64_t rank);
 uint64_t btree_rank(struct spot at);
 /* btree_find: one that is not hidden. O(1). */
 bool btree_find(const struct btree *t, struct span member, uint64_t hash, struct spot *out);
-/* btree_insert: an element that is not in, hidden or not, at *out. False: no memory. btree_append: at the end, where it
- * belongs. */
+/* btree_insert: an element that is not in, hidden or not, at *out. False: no memory. */
 MUST_CHECK bool btree_insert(struct btree *t, double score, struct span member, uint64_t hash,
                              bool hidden, struct spot *out);
-MUST_CHECK bool btree_append(struct btree *t, double score, struct span member);
 /* btree_show: shows a hidden element instead of another one of that member, which is hidden then. */
 void btree_show(struct btree *t, struct spot hidden, struct spot shown, uint64_t hash);
 /* btree_slide: gives an element another score if it stays in its leaf; false: it does not, and nothing has changed. */
@@ -136,6 +139,22 @@ bool btree_slide(struct spot at, double score);
 /* btree_drop: takes out n elements of one leaf, with their places in the index unless they are hidden. */
 void btree_drop(struct btree *t, struct spot at, unsigned n);
 bool btree_destroy_some(struct mem *m, struct object *o, unsigned *budget);
+/* btree_destroy: here and now. */
+void btree_destroy(struct btree *t);
+/* --- btree_load.c: a tree of elements that come in order --- */
+struct btree_load {
+    struct btree *t;
+    /* Of the elements of the last leaf, which has none of their scores and is not in the index yet. */
+    double scores[LEAF_ELEMENTS_MAX];
+    uint64_t hashes[LEAF_ELEMENTS_MAX];
+};
+/* btree_load_begin: about n are to come. btree_load_add: the next one; its bytes are copied at once. btree_load_end: the tree,
+ * NULL: no memory. Each of them: when it fails there is nothing left of the tree. O(1) each. */
+MUST_CHECK bool btree_load_begin(struct btree_load *b, struct mem *m, uint64_t n);
+MUST_CHECK bool btree_load_add(struct btree_load *b, double score, struct span member);
+MUST_CHECK struct btree *btree_load_end(struct btree_load *b);
+/* --- btree_defrag.c: as struct val_ops says --- */
+struct object *btree_defrag_some(struct mover *v, struct object *o, uint64_t *cursor);
 /* --- btree_check.c: asserts all invariants but (4). O(N). --- */
 void btree_check(const struct btree *t);
 
@@ -154,6 +173,10 @@ void btree_leaf_init(struct leaf *l);
 /* btree_leaf_put: an element for which there is room; far: the copy of a long member. */
 void btree_leaf_put(struct leaf *l, unsigned place, double score, uint16_t print,
                     struct span member, void *far);
+/* btree_leaf_push: at the end of a leaf without holes in which there is room, without a score; when all of them are in,
+ * btree_leaf_set_scores. */
+void btree_leaf_push(struct leaf *l, uint16_t print, struct span member, void *far);
+void btree_leaf_set_scores(struct leaf *l, const double *scores);
 /* btree_leaf_move: n elements from place i on to another leaf that has room, at place j. */
 void btree_leaf_move(struct leaf *from, unsigned i, unsigned n, struct leaf *to, unsigned j);
 /* btree_leaf_cut: forgets n elements. */
@@ -164,7 +187,10 @@ void btree_leaf_turn(struct leaf *l, unsigned i, unsigned j);
 uint64_t btree_leaf_match(const struct leaf *l, uint16_t mask, uint16_t want);
 
 /* --- btree_index.c: from members to leaves --- */
-MUST_CHECK bool btree_index_begin(struct btree *t);
+/* btree_index_begin: for n elements, as large as if it had grown with them. False: no memory, and nothing is left of it. */
+MUST_CHECK bool btree_index_begin(struct btree *t, uint64_t n);
+/* btree_index_put: of the n elements of a new leaf, without growing. False: no memory for all of them. */
+MUST_CHECK bool btree_index_put(struct btree *t, struct leaf *l, const uint64_t *hashes);
 /* btree_index_reserve: before btree_index_add, which cannot fail; unreserve: when it is not to come. */
 MUST_CHECK bool btree_index_reserve(struct btree *t, uint64_t hash);
 void btree_index_unreserve(struct btree *t);

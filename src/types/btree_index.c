@@ -3,6 +3,7 @@
  * hash belongs to this bucket. When there are several such members in a leaf, there are as many equal places, and it does
  * not matter which is whose. */
 #include "btree_impl.h"
+#include <limits.h>
 
 enum {
     INDEX_FIRST = 4,           /* buckets of a new one */
@@ -45,18 +46,44 @@ static unsigned equal_places(const struct bucket *b, const struct leaf *l, uint8
 
 /* --- segments --- */
 
-bool btree_index_begin(struct btree *t) {
+/* buckets_for: so many that n elements do not make it grow. */
+static uint32_t buckets_for(uint64_t n) {
+    uint64_t buckets = (n * 20 + INDEX_GROW_PER_20 - 1) / INDEX_GROW_PER_20;
+    return buckets < INDEX_FIRST ? INDEX_FIRST : (uint32_t)buckets;
+}
+
+/* last_cap_for: what the last segment would have come to by doubling. */
+static uint32_t last_cap_for(uint32_t buckets) {
+    uint32_t used = (buckets - 1) % INDEX_SEGMENT + 1;
+    uint32_t cap = buckets <= INDEX_SEGMENT ? INDEX_FIRST : INDEX_SEGMENT_FIRST;
+    while (cap < used)
+        cap *= 2;
+    return cap;
+}
+
+bool btree_index_begin(struct btree *t, uint64_t n) {
     struct member_index *x = &t->index;
-    x->segments = btree_alloc(t, sizeof *x->segments);
+    ASSERT(n <= UINT32_MAX);
+    uint32_t buckets = buckets_for(n), segments = (buckets + INDEX_SEGMENT - 1) / INDEX_SEGMENT;
+    x->segment_cap = segments;
+    x->segments = btree_alloc(t, segments * sizeof *x->segments);
     if (x->segments == NULL)
         return false;
-    x->segments[0] = btree_alloc_buckets(t, INDEX_FIRST);
-    if (x->segments[0] == NULL) {
-        btree_free(t, x->segments, sizeof *x->segments);
-        return false;
+    x->last_cap = INDEX_SEGMENT;
+    for (uint32_t i = 0; i < segments; i++) {
+        uint32_t cap = i + 1 < segments ? INDEX_SEGMENT : last_cap_for(buckets);
+        x->segments[i] = btree_alloc_buckets(t, cap);
+        if (x->segments[i] == NULL) {
+            unsigned budget = UINT_MAX;
+            bool done = btree_index_end_some(t, &budget);
+            ASSERT(done);
+            return false;
+        }
+        x->bucket_count += INDEX_SEGMENT; /* which btree_index_end_some goes by */
     }
-    x->segment_cap = 1;
-    x->last_cap = x->base = x->bucket_count = INDEX_FIRST;
+    x->last_cap = last_cap_for(buckets);
+    x->bucket_count = buckets;
+    x->base = 1U << (31 - __builtin_clz(buckets));
     return true;
 }
 
@@ -218,6 +245,17 @@ void btree_index_add(struct btree *t, uint64_t hash, struct leaf *l) {
     ASSERT(x->spare == NULL);
     grow(t);
     count_overflows(t);
+}
+
+bool btree_index_put(struct btree *t, struct leaf *l, const uint64_t *hashes) {
+    struct member_index *x = &t->index;
+    struct bucket *none = NULL;
+    bool fits = true;
+    for (unsigned i = 0; i < l->count && fits; i++)
+        fits = chain_insert(index_at(x, index_bucket(x, hashes[i])), l, bucket_print(hashes[i]),
+                            &none, &x->overflows);
+    count_overflows(t);
+    return fits;
 }
 
 void btree_index_remove(struct btree *t, uint64_t hash, const struct leaf *l) {

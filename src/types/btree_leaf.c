@@ -68,12 +68,7 @@ static uint8_t *take_bytes(struct leaf *l, unsigned i, uint16_t print, unsigned 
     return (uint8_t *)l + l->low;
 }
 
-void btree_leaf_put(struct leaf *l, unsigned place, double score, uint16_t print,
-                    struct span member, void *far) {
-    unsigned size = leaf_need(member.len) - LEAF_ELEMENT;
-    open_gap(l, place, 1, size);
-    leaf_set_score(l, place, score);
-    uint8_t *p = take_bytes(l, place, print, size);
+static void put_member(uint8_t *p, struct span member, void *far) {
     if (likely(far == NULL)) {
         *p = (uint8_t)member.len;
         memcpy(p + 1, member.ptr, member.len);
@@ -83,6 +78,24 @@ void btree_leaf_put(struct leaf *l, unsigned place, double score, uint16_t print
     *p = LEAF_FAR;
     memcpy(p + 1, &far, sizeof far);
     memcpy(p + 1 + sizeof far, &len, sizeof len);
+}
+
+void btree_leaf_put(struct leaf *l, unsigned place, double score, uint16_t print,
+                    struct span member, void *far) {
+    unsigned size = leaf_need(member.len) - LEAF_ELEMENT;
+    open_gap(l, place, 1, size);
+    leaf_set_score(l, place, score);
+    put_member(take_bytes(l, place, print, size), member, far);
+}
+
+void btree_leaf_push(struct leaf *l, uint16_t print, struct span member, void *far) {
+    unsigned size = leaf_need(member.len) - LEAF_ELEMENT;
+    ASSERT(leaf_fits(l, LEAF_ELEMENT + size));
+    put_member(take_bytes(l, l->count++, print, size), member, far);
+}
+
+void btree_leaf_set_scores(struct leaf *l, const double *scores) {
+    memcpy(scores_at(l, l->count), scores, l->count * sizeof *scores);
 }
 
 void btree_leaf_move(struct leaf *from, unsigned i, unsigned n, struct leaf *to, unsigned j) {

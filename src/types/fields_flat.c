@@ -380,5 +380,7 @@ static unsigned expire_some(struct mem *m, struct object *o, int64_t now_ms, uns
     return dead;
 }
 
-const struct val_ops fields_ttl_ops = {
-    .destroy_some = val_flat_destroy, .copy = val_flat_copy, .expire_some = expire_some};
+const struct val_ops fields_ttl_ops = {.destroy_some = val_flat_destroy,
+                                       .copy = val_flat_copy,
+                                       .expire_some = expire_some,
+                                       .defrag_some = val_flat_defrag};

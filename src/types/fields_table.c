@@ -248,5 +248,7 @@ struct object *fields_table_of(const struct val *v, const struct fields_kind *k)
     return NULL;
 }
 
-const struct val_ops fields_table_ops = {
-    .destroy_some = strtab_destroy_some, .copy = strtab_copy, .expire_some = strtab_expire_some};
+const struct val_ops fields_table_ops = {.destroy_some = strtab_destroy_some,
+                                         .copy = strtab_copy,
+                                         .expire_some = strtab_expire_some,
+                                         .defrag_some = strtab_defrag_some};

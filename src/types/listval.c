@@ -377,14 +377,13 @@ static uint64_t flat_remove_equal(struct val *v, uint64_t index, const struct lp
     uint8_t *p = lp_find(lp_at(v->bytes, (int64_t)index), k, 0);
     for (; p != NULL && removed < max; removed++)
         p = lp_find(lp_remove(v->bytes, p, 1), k, 0);
-    flat_removed(v);
     return removed;
 }
 
 uint64_t listval_remove_equal(struct val *v, struct span text, enum listval_end from, uint64_t max,
                               const struct listval_limits *l) {
     struct lp_key k = lp_key_of(text);
-    uint64_t first = listval_count(v), all = UINT64_MAX, removed = 0;
+    uint64_t first = listval_count(v), all = UINT64_MAX;
     struct listval_iter i;
     /* What is removed from the tail on is what is removed from the last one of them on. */
     listval_begin(&i, v, from == LISTVAL_HEAD ? 0 : first - 1, from == LISTVAL_TAIL);
@@ -394,9 +393,14 @@ uint64_t listval_remove_equal(struct val *v, struct span text, enum listval_end 
         return 0;
     if (!is_chunks(v))
         return flat_remove_equal(v, first, &k, max);
-    removed = listval_chunks_remove_equal(listval_chunks_of(v), v->mem, first, &k, max, l);
-    flat_again(v, l);
-    return removed;
+    return listval_chunks_remove_equal(listval_chunks_of(v), v->mem, first, &k, max, l);
+}
+
+void listval_settle(struct val *v, const struct listval_limits *l) {
+    if (is_chunks(v))
+        flat_again(v, l);
+    else if (v->form != VAL_NONE)
+        flat_removed(v);
 }
 
 void listval_check(const struct val *v, const struct listval_limits *l, bool memory_was_there) {

@@ -182,7 +182,23 @@ fail:
     return NULL;
 }
 
-const struct val_ops listval_ops = {.destroy_some = destroy_some, .copy = copy};
+static struct object *defrag_some(struct mover *v, struct object *o, uint64_t *cursor) {
+    struct listval_chunks *l = CONTAINER_OF(o, struct listval_chunks, head);
+    uint64_t i = *cursor;
+    if (i == 0) {
+        l = move_small(v, l, sizeof(*l));
+        l->dir = move_small(v, l->dir, dir_bytes(l->cap));
+    }
+    for (; i < l->n && (v->budget > 0 || i == *cursor); i++) {
+        struct listval_chunk **c = &slot_at(l, (uint32_t)i)->chunk;
+        *c = move_small(v, *c, listval_chunk_alloc_bytes(*c));
+    }
+    *cursor = i < l->n ? i : 0;
+    return &l->head;
+}
+
+const struct val_ops listval_ops = {
+    .destroy_some = destroy_some, .copy = copy, .defrag_some = defrag_some};
 
 /* --- neighbours --- */
 

@@ -111,4 +111,7 @@ MUST_CHECK struct roaring *roaring_set_combine(struct mem *m, const struct roari
 MUST_CHECK struct roaring *roaring_set_copy(struct mem *m, const struct roaring *from);
 bool roaring_set_drop(struct mem *m, struct roaring *r, unsigned *budget);
 
+/* --- roaring_defrag.c: as struct val_ops says --- */
+struct object *roaring_defrag_some(struct mover *v, struct object *o, uint64_t *cursor);
+
 #endif

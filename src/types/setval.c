@@ -246,5 +246,7 @@ static unsigned expire_some(struct mem *m, struct object *o, int64_t now_ms, uns
     return gone;
 }
 
-const struct val_ops setval_roaring_ops = {
-    .destroy_some = destroy_some, .copy = copy, .expire_some = expire_some};
+const struct val_ops setval_roaring_ops = {.destroy_some = destroy_some,
+                                           .copy = copy,
+                                           .expire_some = expire_some,
+                                           .defrag_some = roaring_defrag_some};

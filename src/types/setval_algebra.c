@@ -230,6 +230,20 @@ static bool diff_each(struct set_found *f, struct mem *m, const struct val *firs
     return true;
 }
 
+/* copied_sooner: all that `whole` has is copied before each of `ints` integers is added to it, or taken out. */
+static bool copied_sooner(const struct val *whole, uint64_t ints) {
+    return whole->big->bytes <= COPY_BYTES * ints;
+}
+
+static void take_each(struct val *v, const struct set_kind *k, const struct val *gone,
+                      int64_t now_ms) {
+    struct set_iter at;
+    struct lp_item item;
+    setval_begin(&at, gone, k, now_ms);
+    while (setval_next(&at, &item))
+        setval_take(v, k, &item, now_ms);
+}
+
 static bool diff_bitmaps(struct set_found *f, struct mem *m, const struct val *a,
                          const struct val *b) {
     struct roaring *r =
@@ -272,7 +286,10 @@ bool setval_diff(struct set_found *f, struct mem *m, const struct val *from, uin
         for (uint32_t i = 1; i < n && fine; i++) {
             if (from[i].form == VAL_NONE)
                 continue;
-            fine = diff_bitmaps(f, m, left, &from[i]);
+            if (left == from || copied_sooner(left, setval_count(&from[i])))
+                fine = diff_bitmaps(f, m, left, &from[i]);
+            else
+                take_each(&f->v, k, &from[i], now_ms);
             left = &f->v;
         }
     } else if (n == 2 && setval_joinable(from, from + 1)) {
@@ -300,11 +317,11 @@ static bool add_items(struct val *v, const struct set_kind *k, const struct lp_i
     return setval_add(v, k, names, n, now_ms, &added);
 }
 
-/* by_bitmaps: they can be joined with what there is, and that costs less than adding each integer of `from`. */
+/* by_bitmaps: they can be joined with what there is, and should be. */
 static bool by_bitmaps(const struct val *v, const struct set_kind *k, const struct val *from) {
     if (v->form == VAL_NONE)
         return true;
-    return plain_ints(v) && v->big->bytes <= COPY_BYTES * setval_roaring(from)->ints &&
+    return plain_ints(v) && copied_sooner(v, setval_count(from)) &&
            roaring_set_parts(setval_roaring(v), setval_roaring(from)) <= setval_parts_max(k);
 }
 

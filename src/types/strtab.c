@@ -172,6 +172,34 @@ struct object *strtab_copy(struct mem *m, const struct object *object) {
     return done ? &t->head : NULL;
 }
 
+static void defrag_chain(struct mover *v, struct bucket *head) {
+    chain_prefetch(head);
+    for (struct bucket *b = head; b != NULL; b = move_next(v, b))
+        for (unsigned used = bucket_used(b); used != 0; used &= used - 1) {
+            struct place at = {b, (unsigned)__builtin_ctz(used)};
+            uint8_t *p = strtab_item(at);
+            strtab_swap(at, move_small(v, p, mem_size(item_size(p))));
+        }
+}
+
+/* strtab_defrag_some: *cursor is a bucket. Those that the table loses or gets meanwhile are at its end. */
+struct object *strtab_defrag_some(struct mover *v, struct object *object, uint64_t *cursor) {
+    struct strtab *t = table_of(object);
+    uint64_t i = *cursor;
+    if (i == 0) {
+        t = move_small(v, t, sizeof *t);
+        strtab_resize_defrag_all(t, v);
+    }
+    for (; i < t->bucket_count && (v->budget > 0 || i == *cursor); i++) {
+        if (i % STRTAB_SEGMENT == 0)
+            strtab_resize_defrag_segment(t, v, (uint32_t)(i / STRTAB_SEGMENT));
+        defrag_chain(v, strtab_bucket(t, (uint32_t)i));
+        v->budget -= v->budget > 0; /* an empty one costs something too */
+    }
+    *cursor = i < t->bucket_count ? i : 0;
+    return &t->head;
+}
+
 /* --- times --- */
 
 /* earliest: of the items of a chain that are alive; *dead: how many are not. */

@@ -27,6 +27,7 @@
 #include "item_impl.h"
 #include "shards/chain.h"
 #include "shards/hash.h"
+#include "shards/move.h"
 #include "shards/object.h"
 #include "shards/rng.h"
 
@@ -103,6 +104,7 @@ void strtab_settle(struct strtab *t, const struct mem *m, int64_t used_bytes);
 bool strtab_destroy_some(struct mem *m, struct object *o, unsigned *budget);
 struct object *strtab_copy(struct mem *m, const struct object *from);
 unsigned strtab_expire_some(struct mem *m, struct object *o, int64_t now_ms, unsigned *budget);
+struct object *strtab_defrag_some(struct mover *v, struct object *o, uint64_t *cursor);
 
 /* --- strtab_walk.c --- */
 /* strtab_scan: visits the bucket that a cursor points to and returns where to go on, BUCKET_SCAN_END at the end. */

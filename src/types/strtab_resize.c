@@ -177,6 +177,24 @@ void strtab_resize_drop_stamps(struct strtab *t, struct mem *m) {
     t->due = NULL;
 }
 
+/* --- moving --- */
+
+void strtab_resize_defrag_all(struct strtab *t, struct mover *v) {
+    size_t cap = (size_t)1 << t->directory_log;
+    t->due = move_small(v, t->due, cap * sizeof *t->due);
+    if (t->directory_log != 0)
+        t->many = move_small(v, t->many, cap * sizeof(*t->many));
+}
+
+void strtab_resize_defrag_segment(struct strtab *t, struct mover *v, uint32_t segment) {
+    struct bucket **s = segment_at(t, segment);
+    *s = move_lines(v, *s, segment_cap(t, segment) * sizeof **s);
+    if (t->due == NULL)
+        return;
+    int64_t **stamps = &t->due[segment].stamps;
+    *stamps = move_small(v, *stamps, segment_cap(t, segment) * sizeof **stamps);
+}
+
 /* --- by one bucket --- */
 
 void strtab_resize_note_depth(struct strtab *t, const struct bucket *head) {

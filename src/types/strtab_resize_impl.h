@@ -22,6 +22,9 @@ void strtab_resize_end(struct strtab *t, struct mem *m);
 MUST_CHECK bool strtab_resize_stamp(struct strtab *t, struct mem *m, uint32_t i, int64_t expire_ms);
 int64_t strtab_resize_stamp_of(const struct strtab *t, uint32_t i); /* OBJECT_NEVER */
 void strtab_resize_drop_stamps(struct strtab *t, struct mem *m);
+/* strtab_resize_defrag_all, _segment: move what there is one of, and the buckets and stamps of one segment. */
+void strtab_resize_defrag_all(struct strtab *t, struct mover *v);
+void strtab_resize_defrag_segment(struct strtab *t, struct mover *v, uint32_t segment);
 /* strtab_resize_note_depth: the chain of this bucket has become longer. */
 void strtab_resize_note_depth(struct strtab *t, const struct bucket *head);
 

@@ -162,6 +162,11 @@ struct object *val_flat_copy(struct mem *m, const struct object *from) {
     return copy == NULL ? NULL : &copy->head;
 }
 
+struct object *val_flat_defrag(struct mover *v, struct object *o, uint64_t *cursor) {
+    *cursor = 0;
+    return move_small(v, o, o->bytes);
+}
+
 /* --- for whoever keeps values --- */
 
 uint64_t val_count(const struct val *v) {
@@ -230,7 +235,8 @@ const char *val_form_name(uint8_t form) {
 }
 
 const struct val_ops *val_ops_of(uint8_t form) {
-    static const struct val_ops flat = {.destroy_some = val_flat_destroy, .copy = val_flat_copy};
+    static const struct val_ops flat = {
+        .destroy_some = val_flat_destroy, .copy = val_flat_copy, .defrag_some = val_flat_defrag};
     static const struct val_ops *const ops[VAL_FORMS] = {[VAL_LISTPACK] = &flat,
                                                          [VAL_LISTPACK_TTL] = &fields_ttl_ops,
                                                          [VAL_INTSET] = &flat,

@@ -238,13 +238,13 @@ static bool fill_flat(struct val *v, const struct btree *t) {
 static struct btree *tree_from_flat(const struct val *v) {
     struct zset_iter i;
     struct zset_item item;
-    struct btree *t = btree_create(v->mem);
-    for (zsetval_begin(&i, v, 0, false); t != NULL && zsetval_next(&i, &item);)
-        if (!btree_append(t, item.score, item.member)) {
-            zsetval_tree_end(t);
+    struct btree_load b;
+    if (!btree_load_begin(&b, v->mem, zsetval_count(v)))
+        return NULL;
+    for (zsetval_begin(&i, v, 0, false); zsetval_next(&i, &item);)
+        if (!btree_load_add(&b, item.score, item.member))
             return NULL;
-        }
-    return t;
+    return btree_load_end(&b);
 }
 
 /* add_as_tree: to what may be too much for a listpack: once all is in we know. */
@@ -261,10 +261,10 @@ static bool add_as_tree(struct val *v, const struct zset_kind *k, unsigned flags
     }
     if (!fill_flat(v, t))
         goto fail;
-    zsetval_tree_end(t);
+    btree_destroy(t);
     return true;
 fail:
-    zsetval_tree_end(t);
+    btree_destroy(t);
     return false;
 }
 
@@ -322,12 +322,13 @@ bool zsetval_build(struct val *v, const struct zset_kind *k, const struct zset_p
         val_set_len(v, lp_bytes(v->bytes));
         return true;
     }
-    struct btree *t = btree_create(v->mem);
-    for (size_t i = 0; t != NULL && i < n; i++)
-        if (!btree_append(t, pairs[i].score, pairs[i].member)) {
-            zsetval_tree_end(t);
+    struct btree_load b;
+    if (!btree_load_begin(&b, v->mem, n))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!btree_load_add(&b, pairs[i].score, pairs[i].member))
             return false;
-        }
+    struct btree *t = btree_load_end(&b);
     if (t != NULL)
         val_become(v, VAL_TREE, &t->o);
     return t != NULL;

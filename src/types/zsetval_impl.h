@@ -31,7 +31,5 @@ MUST_CHECK bool zsetval_flat_add(struct val *v, unsigned flags, struct zset_pair
 /* --- zsetval_tree.c --- */
 MUST_CHECK bool zsetval_tree_add(struct btree *t, unsigned flags, struct zset_pair *pairs,
                                  size_t n);
-/* zsetval_tree_end: frees it here and now. */
-void zsetval_tree_end(struct btree *t);
 
 #endif

@@ -1,6 +1,5 @@
 /* zsetval_tree.c: adding to a tree, all or nothing; freeing and copying one. btree_impl.h, Updates, says how. */
 #include "zsetval_impl.h"
-#include <limits.h>
 
 void zsetval_decide(unsigned flags, struct zset_pair *p, bool there, double is) {
     p->outcome = ZSET_NOP;
@@ -110,23 +109,17 @@ bool zsetval_tree_add(struct btree *t, unsigned flags, struct zset_pair *pairs, 
 
 /* --- whole trees --- */
 
-void zsetval_tree_end(struct btree *t) {
-    unsigned budget = UINT_MAX;
-    while (!btree_destroy_some(t->mem, &t->o, &budget))
-        budget = UINT_MAX;
-}
-
 static struct object *copy(struct mem *m, const struct object *from) {
-    struct btree *t = btree_create(m);
-    if (t == NULL)
+    struct btree_load b;
+    if (!btree_load_begin(&b, m, from->count))
         return NULL;
     for (const struct leaf *l = ((const struct btree *)from)->first; l != NULL; l = l->next)
         for (unsigned i = 0; i < l->count; i++)
-            if (!btree_append(t, leaf_score(l, i), leaf_member(l, i))) {
-                zsetval_tree_end(t);
+            if (!btree_load_add(&b, leaf_score(l, i), leaf_member(l, i)))
                 return NULL;
-            }
-    return &t->o;
+    struct btree *t = btree_load_end(&b);
+    return t == NULL ? NULL : &t->o;
 }
 
-const struct val_ops zsetval_ops = {.destroy_some = btree_destroy_some, .copy = copy};
+const struct val_ops zsetval_ops = {
+    .destroy_some = btree_destroy_some, .copy = copy, .defrag_some = btree_defrag_some};

@@ -356,7 +356,7 @@ def test_more_repetitions_than_anybody_wants(servers):
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_large_sets(servers, redis, shards):
-    """Bitmaps and tables, whole and against each other, and texts beside bitmaps."""
+    """Bitmaps and tables, whole and against each other; texts beside bitmaps, and ids that are too many and too far apart."""
     rng = random.Random(shards)
     pair = Pair(servers(shards, USUAL), redis, 2, Model(USUAL))
     ints = [b"%d" % n for n in rng.sample(range(30000), 6000)]
@@ -364,7 +364,8 @@ def test_large_sets(servers, redis, shards):
     wide = [b"%d" % rng.randrange(-2**63, 2**63) for _ in range(2000)]
     texts = [b"member:%d" % n for n in range(3000)]
     sets = {b"s0": ints, b"s1": more, b"s2": wide + ints[:100], b"s3": texts, b"s4": texts[1500:] + ints[3000:],
-            b"s5": ints[::-2] + texts[:3], b"s6": [b"7"], b"s7": list(map(b"%d".__mod__, range(12000)))}
+            b"s5": ints[::-2] + texts[:3], b"s6": [b"7"], b"s7": list(map(b"%d".__mod__, range(12000))),
+            b"s8": list(map(b"%d".__mod__, range(66000))) + [b"%d" % rng.randrange(-2**63, 2**63) for _ in range(2500)] + wide}
     for key, members in sets.items():
         for at in range(0, len(members), 700):
             pair.run([[b"SADD", key] + members[at:at + 700]])

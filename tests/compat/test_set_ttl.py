@@ -4,6 +4,7 @@ A time is a whole number of seconds. A member that gets the shortest is doomed: 
 may tell of it or not, and nothing is asked about it alone.
 """
 
+import collections
 import random
 import time
 
@@ -288,3 +289,42 @@ def test_integers_with_a_time_leave_a_large_set_small(servers):
         assert c.cmd("SMISMEMBER", "s", 0, n - 1, n + 99, n + 100, "a", "c") == [1, 1, 1, 0, 1, 0]
         assert c.cmd("SREM", "s", 0, 5000, n + 99, "a", "zz") == 4
         assert c.cmd("SCARD", "s") == n + 98
+
+
+@pytest.mark.parametrize("ids", [0, 3, 800], ids=["texts", "few-ids", "ids"])
+def test_chance_meets_the_dead(ids):
+    """Active expiry is off: what is dead is still in the set, and nobody draws it; those that live are as likely as each other."""
+    with Server("anax", options={"enable-debug-command": "yes"}) as anax, anax.connect() as c:
+        c.ok("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+        if ids:
+            c.cmd("SADD", "s", *range(1000))
+            c.cmd("SREM", "s", *range(ids, 1000))
+        live = {b"%d" % i for i in range(ids)} | {b"live:%d" % i for i in range(7)}
+        dead = [b"dead:%d" % i for i in range(3000)]
+        c.cmd("SADDEX", "s", "1", *dead)
+        c.cmd("SADDEX", "gone", "1", *dead)
+        c.cmd("SADDEX", "s", "1000", *[b"live:%d" % i for i in range(7)])
+        deadline = time.monotonic() + DEADLINE_S
+        while c.cmd("SISMEMBER", "s", dead[-1]) + c.cmd("SISMEMBER", "gone", dead[-1]):
+            assert time.monotonic() < deadline, "their time has not come"
+            time.sleep(0.02)
+        assert c.cmd("SCARD", "s") == len(live) + len(dead), "nothing was swept"
+        n = 60 * len(live)
+        one_by_one = [("SRANDMEMBER", "s")] * (n // 3)
+        came = collections.Counter(r.value for r in c.pipeline(one_by_one))
+        came.update(c.cmd("SRANDMEMBER", "s", -(n - n // 3)))
+        assert set(came) == live
+        square = sum((x - 60) ** 2 for x in came.values()) / 60
+        assert square < len(live) + 5 * (2 * len(live)) ** 0.5, square
+        for count in (1, 2, len(live) // 2, len(live), 10000):
+            got = c.cmd("SRANDMEMBER", "s", count)
+            assert len(got) == len(set(got)) == min(count, len(live)) and set(got) <= live
+        popped = [c.cmd("SPOP", "s") for _ in range(4)]
+        assert len(set(popped)) == 4 and set(popped) <= live
+        assert c.cmd("SCARD", "s") == len(live) + len(dead) - 4
+        rest = c.cmd("SPOP", "s", len(live) - 6)
+        assert len(rest) == len(live) - 6 and set(rest) | set(popped) <= live
+        assert set(c.cmd("SMEMBERS", "s")) == live - set(popped) - set(rest)
+        assert len(c.cmd("SPOP", "s", 100)) == 2 and c.cmd("EXISTS", "s") == 0
+        assert [c.cmd("SRANDMEMBER", "gone"), c.cmd("SPOP", "gone")] == [None, None]
+        assert [c.cmd("SRANDMEMBER", "gone", n) for n in (5, -5)] == [[], []] == [c.cmd("SPOP", "gone", n) for n in (0, 5)]

@@ -145,6 +145,7 @@ static void remove_equal(struct world *w, enum listval_end from) {
     struct element e = w->model[next(&w->in, w->n)];
     uint32_t max = 1 + next(&w->in, 256), removed = 0;
     uint64_t got = listval_remove_equal(&w->v, text_of(&e, text), from, max, &w->limits);
+    listval_settle(&w->v, &w->limits);
     for (uint32_t i = w->n, at = 0; i > 0 && removed < max; i--) {
         uint32_t j = from == LISTVAL_HEAD ? at : i - 1;
         if (same(&w->model[j], &e)) {

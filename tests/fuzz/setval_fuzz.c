@@ -2,6 +2,7 @@
  * operation: what, on which set, and two numbers. */
 #include "anax/setval.h"
 #include "shards/assert.h"
+#include "shards/attr.h"
 #include "shards/hash.h"
 
 #include <stdio.h>
@@ -12,8 +13,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { NAMES = 1024, SETS = 2 };
 static const int64_t NOW_MS = 1700000000000;
-static const struct set_kind kinds[] = {{512, {.entries_max = 128, .bytes_max = 64}},
-                                        {8, {.entries_max = 4, .bytes_max = 6}}};
+static const struct set_kind kinds[] = {
+    {512, {.entries_max = 128, .bytes_max = 64}},
+    {8, {.entries_max = 4, .bytes_max = 6}},
+    {512, {.entries_max = 128, .bytes_max = 64}, .parts_max = 2},
+    {8, {.entries_max = 4, .bytes_max = 6}, .parts_max = 2}};
 static char texts[NAMES][STRVAL_INT_BYTES + 4];
 static struct span names[NAMES];
 
@@ -52,6 +56,7 @@ static void check(const struct world *w, unsigned s) {
     }
     ASSERT(n == want);
     ASSERT(setval_count(v) == want);
+    ASSERT(setval_living(v, w->k, NOW_MS) == want);
     ASSERT(w->mem.used_bytes == (int64_t)(val_bytes(&w->v[0]) + val_bytes(&w->v[1])));
 }
 
@@ -141,7 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size == 0)
         return 0;
     memset(&w, 0, sizeof(w));
-    w.k = &kinds[data[0] % 2];
+    w.k = &kinds[data[0] % COUNT_OF(kinds)];
     for (unsigned s = 0; s < SETS; s++)
         val_init(&w.v[s], &w.mem, VALUE_SET);
     for (size_t at = 1; at + 3 <= size && at < 400; at += 3) {

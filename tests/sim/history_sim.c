@@ -438,13 +438,14 @@ static bool reached(uint64_t seeds) {
     const struct sim_totals *t = &sim_totals;
     (void)printf("%lu took effect, %lu did not, %lu unknown; ", (unsigned long)outcomes[OUTCOME_OK],
                  (unsigned long)outcomes[OUTCOME_FAIL], (unsigned long)outcomes[OUTCOME_INFO]);
-    (void)printf(
-        "%lu transactions, %lu claims waited, %lu yielded, %lu overtook, %lu steps waited\n",
-        (unsigned long)t->transactions, (unsigned long)t->claims_waited, (unsigned long)t->yielded,
-        (unsigned long)t->overtook, (unsigned long)t->steps_waited);
-    return seeds < 50 ||
-           (outcomes[OUTCOME_FAIL] != 0 && outcomes[OUTCOME_INFO] != 0 && t->claims_waited != 0 &&
-            t->yielded != 0 && t->overtook != 0 && t->steps_waited != 0 && t->borrows != 0);
+    (void)printf("%lu transactions, %lu claims waited, %lu yielded, %lu overtook, %lu steps "
+                 "waited, %lu jobs\n",
+                 (unsigned long)t->transactions, (unsigned long)t->claims_waited,
+                 (unsigned long)t->yielded, (unsigned long)t->overtook,
+                 (unsigned long)t->steps_waited, (unsigned long)t->jobs);
+    return seeds < 50 || (outcomes[OUTCOME_FAIL] != 0 && outcomes[OUTCOME_INFO] != 0 &&
+                          t->claims_waited != 0 && t->yielded != 0 && t->overtook != 0 &&
+                          t->steps_waited != 0 && t->borrows != 0 && t->jobs != 0);
 }
 
 int main(int argc, char **argv) {

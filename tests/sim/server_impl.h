@@ -4,6 +4,7 @@
  *   server_wire.c   what a client sends, and what it must hear
  *   server_coll.c   lists, hashes, sets and sorted sets: random commands, and a model of what they say
  *   server_crowd.c  the same of large ones
+ *   server_soon.c   keys that several clients share and that expire in the middle of it
  */
 #ifndef SERVER_IMPL_H
 #define SERVER_IMPL_H
@@ -82,5 +83,14 @@ void server_coll_soon_gone(struct wire *w);
 void server_coll_gone(struct wire *w, bool later);
 /* server_coll_many: n fields and n members that live for a second at most, and nothing else in their keys. */
 void server_coll_many(struct wire *w, unsigned n);
+
+/* --- keys that expire soon --- */
+/* server_soon_begin: n more clients, three at most. server_soon_step: one of them reads, or sends something. server_soon_answered:
+ * have they read all there is to come? server_soon_clean: they ask for all their keys to go. */
+void server_soon_begin(struct sim_world *w, unsigned n);
+void server_soon_step(void);
+bool server_soon_answered(void);
+void server_soon_clean(void);
+void server_soon_end(void);
 
 #endif

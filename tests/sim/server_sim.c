@@ -19,6 +19,7 @@ enum {
     VALUE_MAX = SERVER_VALUE_MAX,
     REQUEST_ENOUGH = VALUE_MAX / 2,
     STEPS = 400,
+    SOON_STEPS = 400,
     QUIET_TURNS_MAX = 200000
 };
 
@@ -457,6 +458,8 @@ static void watcher_read(void) {
 static void step(void) {
     if (below(4) == 0)
         watcher_read();
+    if (below(3) == 0)
+        server_soon_step();
     unsigned what = (unsigned)below(10);
     struct client *c = &client[below(clients)];
     if (what < 6) {
@@ -477,7 +480,7 @@ static void step(void) {
 }
 
 static bool all_answered(void) {
-    bool all = true;
+    bool all = server_soon_answered();
     watcher_read();
     for (unsigned i = 0; i < clients; i++) {
         struct client *c = &client[i];
@@ -497,6 +500,19 @@ static void settle(void) {
         if (turns == QUIET_TURNS_MAX)
             fail("not everything was answered");
     }
+}
+
+/* soon: turns of the clients whose keys expire in the middle of it, and an end to these keys. */
+static void soon(void) {
+    for (unsigned i = 0; i < SOON_STEPS; i++) {
+        server_soon_step();
+        (void)sim_world_turn(&w, (unsigned)below(w.n));
+        sim_advance(w.net, below(below(40) == 0 ? 100000000 : below(8) == 0 ? 1000000 : 2000));
+    }
+    settle();
+    server_soon_clean();
+    settle();
+    server_soon_end();
 }
 
 /* expire: a key with a time to live is there before its time, and not after, whether or not anybody looks. */
@@ -587,6 +603,8 @@ static void begin_seed(uint64_t seed) {
         watcher = sim_world_connect(&w);
         (void)sim_client_write(watcher, "MONITOR\r\n", 9);
     }
+    bool alone = clients == 1 && !resets; /* then it knows how many keys there are */
+    server_soon_begin(&w, no_memory || alone ? 0 : (unsigned)below(4));
     sim_world_faults(&w);
 }
 
@@ -726,6 +744,7 @@ static void run_seed(uint64_t seed) {
         recover();
     }
     settle();
+    soon();
     expire();
     if (seed % 64 == 0)
         expire_many();
@@ -733,12 +752,13 @@ static void run_seed(uint64_t seed) {
 }
 
 static bool reached(uint64_t seeds) {
-    (void)printf(
-        "%lu reply bytes compared, %lu commands without memory, %lu messages, %lu borrowings\n",
-        (unsigned long)bytes_compared, (unsigned long)refused_count,
-        (unsigned long)sim_totals.messages, (unsigned long)sim_totals.borrows);
+    (void)printf("%lu reply bytes compared, %lu commands without memory, %lu messages, %lu "
+                 "borrowings, %lu jobs\n",
+                 (unsigned long)bytes_compared, (unsigned long)refused_count,
+                 (unsigned long)sim_totals.messages, (unsigned long)sim_totals.borrows,
+                 (unsigned long)sim_totals.jobs);
     return seeds < 20 || (bytes_compared != 0 && refused_count != 0 && sim_totals.messages != 0 &&
-                          sim_totals.borrows != 0);
+                          sim_totals.borrows != 0 && sim_totals.jobs != 0);
 }
 
 int main(int argc, char **argv) {

@@ -1,8 +1,10 @@
 /* sim_world.c: the server's side of a simulation. */
 #include "sim_world.h"
+#include "../../shards/shard/job_impl.h"
 #include "anax/admin.h"
 #include "anax/command.h"
 #include "anax/instance.h"
+#include "anax/work.h"
 #include "shards/log.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,14 @@ void sim_world_fail(const struct sim_world *w, const char *what) {
                  w->n, w->borrow);
     (void)printf("0 passed, 1 failed\n");
     exit(1);
+}
+
+/* choose_long: in most seeds what is long begins with a few elements, or with none. */
+static ON_SHARD void choose_long(struct sim_world *w) {
+    static const uint64_t elements[] = {0, 0, 2, 4, 100, WORK_ELEMENTS_MIN};
+    uint64_t from = elements[sim_world_below(w, COUNT_OF(elements))];
+    for (unsigned i = 0; i < w->n; i++)
+        instance_of(shards_get(w->shards, i))->long_elements = from;
 }
 
 void sim_world_begin(struct sim_world *w, uint64_t seed) {
@@ -47,6 +57,7 @@ void sim_world_begin(struct sim_world *w, uint64_t seed) {
             sim_world_fail(w, "a shard does not start");
         w->awake[i] = true;
     }
+    choose_long(w);
 }
 
 /* Of writes never all are short: then the last byte would not leave before the faults end. */
@@ -109,10 +120,11 @@ void sim_world_quiet(struct sim_world *w) {
     }
 }
 
-static void add_totals(const struct shard *s) {
+static void add_totals(struct shard *s) {
     const struct tx_stats *tx = &s->tx.stats;
     sim_totals.borrows += s->stats.borrows;
     sim_totals.messages += s->stats.messages_out;
+    sim_totals.jobs += shard_jobs(s)->count;
     sim_totals.transactions += tx->started;
     sim_totals.claims_waited += tx->waited;
     sim_totals.yielded += tx->yielded;

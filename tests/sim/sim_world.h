@@ -1,7 +1,7 @@
 /* sim_world.h: a whole server on simulated loops, for the simulations in this folder.
  *
- * A seed decides how many shards there are, whether sleeping ones are lent, the faults of the network, and in which order
- * shards take their turns; what clients do is the simulation's own. After every turn no message may wait in a shard
+ * A seed decides how many shards there are, whether sleeping ones are lent, the faults of the network, from how many elements on
+ * commands are done beside the shard (in a later turn), and in which order shards take their turns; what clients do is the simulation's own. After every turn no message may wait in a shard
  * that sleeps and that nobody will wake (bus.h, invariant 4). At the end nothing may be left: no connection, no
  * transaction, no watch, no byte.
  */
@@ -28,7 +28,7 @@ struct sim_world {
 
 /* What all seeds of a run came to. */
 struct sim_totals {
-    uint64_t messages, borrows;
+    uint64_t messages, borrows, jobs;
     uint64_t transactions, claims_waited, yielded, overtook, steps_waited;
 };
 

@@ -298,6 +298,112 @@ Test(btree, destroying_keeps_to_its_budget) {
     cr_assert_eq(mem.used_bytes, 0);
 }
 
+/* --- elements that come in order --- */
+
+enum { LOADED_MAX = 20000 };
+
+/* text_of: ascending, some of them longer than a leaf takes. */
+static struct span text_of(unsigned i, char text[NAME_BYTES]) {
+    size_t len = (size_t)snprintf(text, NAME_BYTES, "%08u", i);
+    if (i % 50 == 7) {
+        memset(text + len, '-', 300);
+        len += 300;
+    }
+    return (struct span){text, len};
+}
+
+/* load: n elements, of which some scores are equal; NULL: memory failed. */
+static struct btree *load(unsigned n, unsigned expected) {
+    char text[NAME_BYTES];
+    struct btree_load b;
+    if (!btree_load_begin(&b, &mem, expected))
+        return NULL;
+    for (unsigned i = 0; i < n; i++) {
+        struct span member = text_of(i, text);
+        if (!btree_load_add(&b, i / 3, member))
+            return NULL;
+        memset(text, '#', sizeof text); /* it has its own copy */
+    }
+    return btree_load_end(&b);
+}
+
+static void check_loaded(const struct btree *t, unsigned n) {
+    char text[NAME_BYTES];
+    btree_check(t);
+    cr_assert_eq(t->o.count, n);
+    cr_assert_eq(t->o.bytes, (size_t)mem.used_bytes);
+    for (unsigned i = 0; i < n; i += 1 + i % 7) {
+        struct span member = text_of(i, text);
+        struct spot at;
+        cr_assert(btree_find(t, member, hash_of(member), &at));
+        cr_assert_eq(btree_rank(at), i);
+        cr_assert(leaf_score(at.leaf, at.place) == i / 3);
+    }
+}
+
+/* A tree that was loaded is the one that adding the same at the end makes, to the byte. */
+Test(btree, what_is_loaded_is_what_adding_makes) {
+    static const unsigned counts[] = {0,   1,    2,    30,   31,   33,   100,  979,  980,
+                                      981, 1200, 7833, 7834, 7835, 7840, 8812, 8900, LOADED_MAX};
+    char text[NAME_BYTES];
+    for (size_t k = 0; k < COUNT_OF(counts); k++) {
+        unsigned n = counts[k];
+        struct btree *t = btree_create(&mem);
+        for (unsigned i = 0; i < n; i++)
+            put(t, i / 3, text_of(i, text));
+        int64_t used = mem.used_bytes;
+        uint64_t overflows = t->index.overflows.count;
+        uint32_t buckets = t->index.bucket_count, room = t->index.last_cap;
+        end(t);
+        t = load(n, n);
+        cr_assert_not_null(t);
+        check_loaded(t, n);
+        cr_assert_eq(t->index.bucket_count, buckets, "%u", n);
+        cr_assert_eq(t->index.last_cap, room, "%u", n);
+        cr_assert_eq(t->index.overflows.count, overflows, "%u", n);
+        /* The directory of segments is as long as it must be, and not the next power of two. */
+        cr_assert_leq(mem.used_bytes, used, "%u", n);
+        end(t);
+    }
+}
+
+Test(btree, what_is_loaded_grows_and_shrinks) {
+    char text[NAME_BYTES];
+    static const unsigned expected[] = {0, 10, 3000, 8000, LOADED_MAX};
+    for (size_t k = 0; k < COUNT_OF(expected); k++) {
+        struct btree *t = load(8000, expected[k]);
+        cr_assert_not_null(t);
+        check_loaded(t, 8000);
+        for (unsigned i = 0; i < 4000; i++) {
+            (void)snprintf(text, sizeof text, "new%u", i);
+            put(t, i * 7919U % 4000, (struct span){text, strlen(text)});
+        }
+        btree_check(t);
+        while (t->o.count > 0)
+            btree_drop(t, btree_at(t, rng_below(&rng, t->o.count)), 1);
+        btree_check(t);
+        end(t);
+    }
+}
+
+Test(btree, loading_fails_without_a_trace) {
+    uint64_t fail_in = 1;
+    for (;; fail_in++) {
+        mem.fail_in = fail_in;
+        struct btree *t = load(9000, 9000);
+        if (t != NULL) {
+            mem.fail_in = 0;
+            check_loaded(t, 9000);
+            end(t);
+            break;
+        }
+        cr_assert_eq(mem.fail_in, 0);
+        cr_assert_eq(mem.used_bytes, 0);
+    }
+    /* The tree, its index, leaves and inner nodes, long members, and overflow buckets. */
+    cr_assert_gt(fail_in, 500);
+}
+
 /* --- the index --- */
 
 struct scanned {

@@ -274,12 +274,11 @@ Test(config, inv4_errors_of_the_command_line) {
                       "--unixsocketperm '999': an octal number from 0 to 777");
     expect_args_error("--shard-cpus|x",
                       "--shard-cpus 'x': numbers of CPUs from 0 to 1023, such as 0,2 or 0-3");
-    expect_args_error("--maxmemory-policy|allkeys-lru",
-                      "--maxmemory-policy 'allkeys-lru': only 'noeviction' can be had so far");
     expect_args_error(
         "--maxmemory-policy|lru",
         "--maxmemory-policy 'lru': one of volatile-lru, volatile-lfu, volatile-random, "
-        "volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction");
+        "volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction, "
+        "volatile-lrm, allkeys-lrm, volatile-s3fifo, allkeys-s3fifo");
     expect_args_error("--appendonly|yes", "--appendonly 'yes': only 'no' can be had so far");
     expect_args_error("--save|3600|1", "--save '3600 1': only '' can be had so far");
     expect_args_error("--save|3600",
@@ -569,7 +568,7 @@ Test(config, set_errors_are_redis_s) {
          FAILED("maxmemory-policy",
                 "argument(s) must be one of the following: volatile-lru, volatile-lfu, "
                 "volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, "
-                "noeviction")},
+                "noeviction, volatile-lrm, allkeys-lrm, volatile-s3fifo, allkeys-s3fifo")},
         {"maxmemory", "foo", FAILED("maxmemory", "argument must be a memory value")},
         {"proto-max-bulk-len", "5",
          FAILED("proto-max-bulk-len",
@@ -612,8 +611,6 @@ Test(config, set_errors_are_redis_s) {
         {"latency-tracking-info-percentiles", "50 100.1",
          FAILED("latency-tracking-info-percentiles",
                 "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")},
-        {"maxmemory-policy", "allkeys-lru",
-         FAILED("maxmemory-policy", "only 'noeviction' can be had so far")},
     };
     struct config c, before;
 

@@ -47,7 +47,7 @@ Test(keyspace, databases_are_separate_and_unused_ones_cost_nothing) {
     fixture_init(&f, 1);
     cr_assert(keyspace_databases(f.k) == 16);
     int64_t used = f.mem.used_bytes;
-    cr_assert(used <= 512);
+    cr_assert(used <= 2048);
     for (unsigned db = 0; db < 16; db++) {
         cr_assert(keyspace_peek_table(f.k, db) == NULL);
         cr_assert(find_at(&f, db, 1, NOW_MS) == NULL);

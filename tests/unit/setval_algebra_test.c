@@ -87,13 +87,18 @@ static void run_op(op_fn *op, const char *what, const struct val *from, uint32_t
 
 /* one of the kinds of sets that there are */
 static void make(struct val *v, struct mem *m, bool *in, const struct set_kind *k, struct rng *g) {
-    unsigned kind = (unsigned)rng_below(g, 7);
-    unsigned from[] = {0, 0, SMALL + 72, NAMES / 2, NAMES / 2, 0, NAMES - 100};
-    unsigned to[] = {SMALL, NAMES / 2 - 50, NAMES / 2, NAMES, NAMES - 1400, NAMES, NAMES};
+    unsigned kind = (unsigned)rng_below(g, 8);
+    unsigned from[] = {0, 0, SMALL + 72, NAMES / 2, NAMES / 2, 0, NAMES - 100, NAMES / 2 - 100};
+    unsigned to[] = {SMALL,        NAMES / 2 - 50, NAMES / 2, NAMES,
+                     NAMES - 1400, NAMES,          NAMES,     NAMES / 2};
     unsigned wanted = 1 + (unsigned)rng_below(g, rng_below(g, 2) ? 30 : 1500);
     uint64_t added;
     memset(in, 0, NAMES * sizeof(*in));
     val_init(v, m, VALUE_SET);
+    for (unsigned i = 0; i < SMALL && kind == 7; i++) { /* bitmaps, and what is beside them */
+        cr_assert(setval_add(v, k, &names[i], 1, START_MS, &added));
+        in[i] = true;
+    }
     for (unsigned i = 0; i < wanted && rng_below(g, 300) != 0; i++) {
         unsigned j = from[kind] + (unsigned)rng_below(g, to[kind] - from[kind]);
         if (rng_below(g, 60) == 0 && kind == 3) {
@@ -114,7 +119,7 @@ Test(setval_algebra, algebra_is_what_arrays_say) {
     for (unsigned round = 0; round < 60; round++) {
         struct mem m = {0};
         struct val v[SETS];
-        const struct set_kind *k = round % 4 == 3 ? &tiny : &usual;
+        const struct set_kind *k = round % 4 == 3 ? &tiny : round % 4 == 2 ? &few_parts : &usual;
         uint32_t n = 1 + (uint32_t)rng_below(&g, SETS);
         for (uint32_t i = 0; i < n; i++)
             make(&v[i], &m, in[i], k, &g);
@@ -138,16 +143,26 @@ Test(setval_algebra, algebra_is_what_arrays_say) {
     }
 }
 
+/* others_with: how many of the sets from one to another have it. */
+static unsigned others_with(const struct val *v, unsigned from, unsigned n, int64_t num) {
+    unsigned there = 0;
+    for (unsigned i = from; i < n; i++)
+        there += has_int(&v[i], num);
+    return there;
+}
+
+/* One of three may be so much smaller than the others that its members are taken one by one. */
 Test(setval_algebra, algebra_of_bitmaps_of_all_kinds) {
     struct rng g;
     rng_seed(&g, 13);
     for (unsigned round = 0; round < 30; round++) {
         struct mem m = {0};
-        struct val v[2];
-        for (unsigned i = 0; i < 2; i++) {
+        struct val v[3];
+        unsigned sets = 2 + round % 2;
+        for (unsigned i = 0; i < sets; i++) {
             val_init(&v[i], &m, VALUE_SET);
             int64_t from = (int64_t)rng_below(&g, 70000) - (rng_below(&g, 2) ? 1LL << 33 : 0);
-            uint64_t n = 600 + rng_below(&g, 70000), gap = 1 + rng_below(&g, 3);
+            uint64_t n = 600 + rng_below(&g, i == 2 ? 10 : 70000), gap = 1 + rng_below(&g, 3);
             for (uint64_t j = 0; j < n; j++)
                 add_int(&v[i], from + (int64_t)(j * gap));
             cr_assert_eq(v[i].form, VAL_ROARING);
@@ -158,14 +173,13 @@ Test(setval_algebra, algebra_of_bitmaps_of_all_kinds) {
             struct set_iter at;
             struct lp_item item;
             uint64_t n = 0, want = 0;
-            cr_assert(ops[what](&f, &m, v, 2, &usual, START_MS));
-            for (unsigned i = 0; i < 2; i++) {
+            cr_assert(ops[what](&f, &m, v, sets, &usual, START_MS));
+            for (unsigned i = 0; i < sets; i++) {
                 setval_begin(&at, &v[i], &usual, START_MS);
                 while (setval_next(&at, &item)) {
-                    bool other = has_int(&v[1 - i], item.num);
-                    want += what == 0   ? i == 0 && other
-                            : what == 1 ? i == 0 || !other
-                                        : i == 0 && !other;
+                    want += what == 0   ? i == 0 && others_with(v, 1, sets, item.num) == sets - 1
+                            : what == 1 ? others_with(v, 0, i, item.num) == 0
+                                        : i == 0 && others_with(v, 1, sets, item.num) == 0;
                 }
             }
             setval_begin(&at, &f.v, &usual, START_MS);
@@ -185,10 +199,47 @@ Test(setval_algebra, algebra_of_bitmaps_of_all_kinds) {
                 cr_assert_not(has_int(&f.v, i));
             setval_found_free(&f, &m);
         }
-        val_destroy(&v[0]);
-        val_destroy(&v[1]);
+        for (unsigned i = 0; i < sets; i++)
+            val_destroy(&v[i]);
         cr_assert_eq(m.used_bytes, 0);
     }
+}
+
+/* Parts of several sets together would be more than there may be. */
+Test(setval_algebra, inv9_a_union_has_no_more_parts_than_a_set) {
+    enum { SETS_OF_PARTS = 5, PARTS = SETVAL_PARTS_MAX / 2 - 1 };
+    struct mem m = {0};
+    struct val v[SETS_OF_PARTS], kept;
+    struct set_found f;
+    for (int64_t i = 0; i < SETS_OF_PARTS; i++) {
+        val_init(&v[i], &m, VALUE_SET);
+        for (int64_t j = 0; j < 70000; j++) /* all have these */
+            add_int(&v[i], j);
+        for (int64_t j = 0; j < PARTS; j++)
+            add_int(&v[i], (j * SETS_OF_PARTS + i + 1) << 32);
+        cr_assert_eq(setval_roaring(&v[i])->parts, PARTS + 1);
+        cr_assert_null(setval_roaring(&v[i])->rest);
+    }
+    cr_assert_eq(roaring_set_parts(setval_roaring(&v[0]), setval_roaring(&v[1])), 2 * PARTS + 1);
+    cr_assert_eq(roaring_set_parts(setval_roaring(&v[0]), setval_roaring(&v[0])), PARTS + 1);
+    cr_assert(setval_union(&f, &m, v, SETS_OF_PARTS, &usual, START_MS));
+    val_init(&kept, &m, VALUE_SET);
+    cr_assert(setval_keep(&kept, &usual, &f, START_MS));
+    setval_found_free(&f, &m);
+    cr_assert_eq(kept.form, VAL_ROARING);
+    cr_assert_eq(setval_roaring(&kept)->parts, SETVAL_PARTS_MAX);
+    cr_assert_eq(setval_count(&kept), 70000 + SETS_OF_PARTS * PARTS);
+    for (int64_t j = 1; j <= SETS_OF_PARTS * PARTS; j++)
+        cr_assert(has_int(&kept, j << 32));
+    /* and back: what is left are the first set's own */
+    struct val two[] = {kept, v[1], v[2], v[3], v[4]};
+    cr_assert(setval_diff(&f, &m, two, SETS_OF_PARTS, &usual, START_MS));
+    cr_assert_eq(f.v.form == VAL_NONE ? f.n : setval_count(&f.v), PARTS);
+    setval_found_free(&f, &m);
+    val_destroy(&kept);
+    for (unsigned i = 0; i < SETS_OF_PARTS; i++)
+        val_destroy(&v[i]);
+    cr_assert_eq(m.used_bytes, 0);
 }
 
 Test(setval_algebra, inter_stops_at_its_limit) {

@@ -2,7 +2,7 @@
 #ifndef SETVAL_MODEL_H
 #define SETVAL_MODEL_H
 
-#include "anax/setval.h"
+#include "../../src/types/setval_impl.h"
 #include "shards/hash.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -17,6 +17,9 @@ static bool is_number[NAMES];
 
 static const struct set_kind usual = {512, {.entries_max = 128, .bytes_max = 64}};
 static const struct set_kind tiny = {8, {.entries_max = 4, .bytes_max = 8}};
+
+/* Of the borders and the scattered ones most have no place in bitmaps. */
+static const struct set_kind few_parts = {8, {.entries_max = 4, .bytes_max = 8}, .parts_max = 3};
 
 static int64_t border(unsigned i) {
     static const int64_t at[] = {INT64_MIN, -(1LL << 32), INT32_MIN, INT16_MIN, 0,
@@ -85,6 +88,12 @@ static inline bool has_int(const struct val *v, int64_t num) {
     char digits[STRVAL_INT_BYTES];
     struct span text = {digits, strval_format_int(digits, num)};
     return setval_find(v, &usual, text, START_MS, NULL);
+}
+
+static inline bool remove_int(struct val *v, int64_t num) {
+    char digits[STRVAL_INT_BYTES];
+    struct span text = {digits, strval_format_int(digits, num)};
+    return setval_remove(v, &usual, text, START_MS);
 }
 
 static inline void fill(struct val *v, struct mem *m, uint64_t n, uint64_t below, struct rng *g) {

@@ -16,7 +16,8 @@ struct model {
     int64_t now_ms;
     bool in[NAMES];
     int64_t expire_ms[NAMES];
-    bool timed; /* some member has or had a time: the encoding is not Redis's then */
+    bool full, beside; /* there were as many parts as may be; an integer that is in none of them */
+    bool timed;        /* some member has or had a time: the encoding is not Redis's then */
     const char *encoding;
 };
 
@@ -43,15 +44,30 @@ static void end(struct model *o) {
     cr_assert_eq(o->mem.used_bytes, 0);
 }
 
+/* invariants (8), which the walk has seen, and (9). */
+static void check_parts(struct model *o) {
+    struct set_iter at;
+    struct lp_item item;
+    int64_t num;
+    if (o->v.form != VAL_ROARING)
+        return;
+    const struct roaring *r = setval_roaring(&o->v);
+    cr_assert_leq(r->parts, setval_parts_max(o->k));
+    o->full = o->full || r->parts == setval_parts_max(o->k);
+    setval_begin(&at, &o->v, o->k, o->now_ms);
+    while (setval_next(&at, &item))
+        if (setval_item_num(&item, &num) && !roaring_set_has_part(r, num))
+            o->beside = true;
+}
+
 /* invariant (1) of object.h: bytes are what it holds. */
 static void check_bytes(const struct model *o) {
     cr_assert_eq(o->mem.used_bytes, (int64_t)val_bytes(&o->v));
 }
 
-static void check_all(const struct model *o) {
+static void check_all(struct model *o) {
     struct set_iter at;
     struct lp_item item;
-    struct set_draw d;
     uint64_t n = 0, want = count_alive(o);
     bool seen[NAMES] = {0};
     setval_begin(&at, &o->v, o->k, o->now_ms);
@@ -63,8 +79,7 @@ static void check_all(const struct model *o) {
         n++;
     }
     cr_assert_eq(n, want, "%lu of %lu, %s", n, want, val_form_name(o->v.form));
-    setval_draw_begin(&d, &o->v, o->k, o->now_ms);
-    cr_assert_eq(d.ints + d.others, want);
+    cr_assert_eq(setval_living(&o->v, o->k, o->now_ms), want);
     cr_assert_geq(setval_count(&o->v), want);
     for (unsigned i = 0; i < NAMES; i++) {
         int64_t expire_ms;
@@ -76,6 +91,7 @@ static void check_all(const struct model *o) {
             cr_assert_leq(setval_due_ms(&o->v), o->expire_ms[i]);
     }
     check_bytes(o);
+    check_parts(o);
 }
 
 /* What Redis 8 would call a set that is made by such SADDs. */
@@ -258,11 +274,25 @@ static void do_copy(struct model *o, struct rng *g, bool fails) {
     mem_charge(&o->mem, other.used_bytes);
 }
 
+/* add_ids: all that are consecutive, in one call: bitmaps from the start. */
+static void add_ids(struct model *o) {
+    uint64_t added;
+    cr_assert(setval_add(&o->v, o->k, names, SMALL, o->now_ms, &added));
+    cr_assert_eq(added, SMALL);
+    cr_assert_eq(o->v.form, VAL_ROARING);
+    for (unsigned i = 0; i < SMALL; i++)
+        o->in[i] = true;
+    o->encoding = "hashtable";
+}
+
 static void play(const struct set_kind *k, uint64_t seed, unsigned steps, bool times) {
     struct model o;
     struct rng g;
+    bool full = false, beside = false;
     rng_seed(&g, seed);
     begin(&o, k);
+    if (k == &few_parts)
+        add_ids(&o);
     for (unsigned i = 0; i < steps; i++) {
         bool fails = rng_below(&g, 8) == 0;
         unsigned what = (unsigned)rng_below(&g, 100);
@@ -286,10 +316,15 @@ static void play(const struct set_kind *k, uint64_t seed, unsigned steps, bool t
         if (o.v.form != VAL_NONE && setval_count(&o.v) == 0) {
             end(&o);
             begin(&o, k);
+            if (k == &few_parts)
+                add_ids(&o);
         }
         if (i % 40 == 0 || fails)
             check_all(&o);
+        full = full || o.full;
+        beside = beside || o.beside;
     }
+    cr_assert(k != &few_parts || (full && beside));
     end(&o);
 }
 
@@ -299,6 +334,7 @@ Test(setval, is_what_an_array_is_while_members_come_and_go) {
         play(&tiny, seed, 1500, false);
         play(&nothing, seed, 500, false);
         play(&lists, seed, 500, false);
+        play(&few_parts, seed, 1000, false);
     }
 }
 
@@ -307,6 +343,7 @@ Test(setval, is_what_an_array_is_while_members_expire) {
         play(&usual, seed, 3000, true);
         play(&tiny, seed, 1500, true);
         play(&nothing, seed, 500, true);
+        play(&few_parts, seed, 1000, true);
     }
 }
 
@@ -351,6 +388,75 @@ Test(setval, integers_that_are_sparse_after_all_become_a_table) {
     for (int64_t i = 0; i < 600; i++)
         cr_assert(has_int(&v, i));
     val_destroy(&v);
+}
+
+/* A part costs four times as much as a row, and a new one moves the others: there are not many. */
+Test(setval, inv9_integers_without_a_part_lie_beside_the_bitmaps) {
+    enum { DENSE = 70000, SPREAD = 10000 };
+    struct mem m = {0};
+    struct rng g;
+    struct val v;
+    int64_t *spread = calloc(SPREAD, sizeof(*spread));
+    rng_seed(&g, 20);
+    fill(&v, &m, DENSE, 0, &g);
+    size_t before = val_bytes(&v);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < SPREAD; i++) {
+            spread[i] = (int64_t)rng_next(&g);
+            add_int(&v, spread[i]);
+            add_int(&v, spread[i / 2]); /* is there */
+        }
+        const struct roaring *r = setval_roaring(&v);
+        cr_assert_eq(v.form, VAL_ROARING);
+        cr_assert_eq(r->parts, SETVAL_PARTS_MAX);
+        cr_assert_eq(setval_count(&v), DENSE + SPREAD);
+        cr_assert_eq(r->ints, DENSE + SETVAL_PARTS_MAX - 1);
+        cr_assert_lt(val_bytes(&v) - before, SPREAD * 75);
+        cr_assert_eq(m.used_bytes, (int64_t)val_bytes(&v));
+        add_int(&v, spread[0] ^ 1); /* joins a part that is there */
+        cr_assert_eq(r->ints, DENSE + SETVAL_PARTS_MAX);
+        cr_assert_eq(r->rest->count, SPREAD - SETVAL_PARTS_MAX + 1);
+        cr_assert(remove_int(&v, spread[0] ^ 1));
+        for (unsigned i = SPREAD; i-- > 0;) {
+            cr_assert(has_int(&v, spread[i]));
+            cr_assert(remove_int(&v, spread[i]));
+            cr_assert_not(remove_int(&v, spread[i]));
+            cr_assert_not(has_int(&v, spread[i]));
+        }
+        cr_assert_eq(r->parts, 1);
+        cr_assert_null(r->rest);
+        cr_assert_eq(setval_count(&v), DENSE);
+        cr_assert_leq(val_bytes(&v), before + 200);
+    }
+    free(spread);
+    val_destroy(&v);
+    cr_assert_eq(m.used_bytes, 0);
+}
+
+/* Up to SETVAL_TURN_MAX members it is looked at whether bitmaps pay; integers beside them count, too. */
+Test(setval, inv9_small_sets_of_many_parts_become_a_table) {
+    struct mem m = {0};
+    struct rng g;
+    struct val v;
+    rng_seed(&g, 21);
+    fill(&v, &m, 5000, 0, &g);
+    while (setval_count(&v) < 5000 + SETVAL_PARTS_MAX + 100)
+        add_int(&v, (int64_t)rng_next(&g));
+    cr_assert_eq(v.form, VAL_ROARING);
+    cr_assert_not_null(setval_roaring(&v)->rest);
+    while (setval_count(&v) < 17000)
+        add_int(&v, (int64_t)rng_next(&g));
+    cr_assert_eq(v.form, VAL_TABLE);
+    for (int64_t i = 0; i < 5000; i++)
+        cr_assert(has_int(&v, i));
+    val_destroy(&v);
+    /* pairs of them: dense, but in too many parts */
+    fill(&v, &m, 0, 0, &g);
+    for (int64_t i = 0; i < 40000; i++)
+        add_int(&v, ((i / 2) << 32) + i % 2);
+    cr_assert_eq(v.form, VAL_TABLE);
+    val_destroy(&v);
+    cr_assert_eq(m.used_bytes, 0);
 }
 
 Test(setval, memory_goes_down_when_members_go) {
@@ -427,124 +533,6 @@ Test(setval, is_freed_in_slices) {
     cr_assert_geq(slices, weight / 100);
     cr_assert_leq(slices, weight / 90 + 3);
     cr_assert_eq(m.used_bytes, 0);
-}
-
-/* --- by chance --- */
-
-static void check_fair(const struct val *v, unsigned rounds, struct rng *g) {
-    struct set_draw d;
-    struct lp_item item;
-    uint64_t all = setval_count(v);
-    unsigned *times = calloc(all, sizeof(*times));
-    struct set_iter at;
-    struct lp_item *list = calloc(all, sizeof(*list));
-    uint64_t n = 0;
-    setval_begin(&at, v, &usual, START_MS);
-    while (setval_next(&at, &list[n]))
-        n++;
-    cr_assert_eq(n, all);
-    setval_draw_begin(&d, v, &usual, START_MS);
-    for (uint64_t i = 0; i < rounds * all; i++) {
-        cr_assert(setval_draw(&d, g, &item));
-        uint64_t j = 0;
-        while (list[j].str != item.str || list[j].num != item.num)
-            j++;
-        times[j]++;
-    }
-    /* chi square of all - 1 degrees of freedom: five deviations above its mean */
-    double sum = 0;
-    for (uint64_t j = 0; j < all; j++)
-        sum += ((double)times[j] - rounds) * ((double)times[j] - rounds) / rounds;
-    double over = sum - (double)(all - 1);
-    cr_assert_lt(over * over, 25.0 * 2.0 * (double)(all - 1), "%s: chi square %f of %lu",
-                 val_form_name(v->form), sum, all);
-    free(times);
-    free(list);
-}
-
-Test(setval, draws_are_fair) {
-    struct mem m = {0};
-    struct rng g;
-    struct val v;
-    rng_seed(&g, 6);
-    fill(&v, &m, 300, 0, &g);
-    check_fair(&v, 100, &g);
-    /* containers of all sizes, parts of all sizes, and texts beside them */
-    for (int64_t i = 0; i < 300; i++)
-        add_int(&v, i * 65536);
-    for (int64_t i = 0; i < 100; i++)
-        add_int(&v, i * i * 7 - (5LL << 32));
-    for (int64_t i = 0; i < 600; i++)
-        add_int(&v, (i / 3 << 32) + i * 1001);
-    cr_assert_eq(v.form, VAL_ROARING);
-    check_fair(&v, 100, &g);
-    struct span some[2] = {SPAN("one"), SPAN("two")};
-    uint64_t added;
-    cr_assert(setval_add(&v, &usual, some, 2, START_MS, &added));
-    check_fair(&v, 100, &g);
-    val_destroy(&v);
-    val_init(&v, &m, VALUE_SET);
-    cr_assert(setval_add(&v, &usual, &names[NAMES - 60], 60, START_MS, &added));
-    check_fair(&v, 200, &g);
-    val_destroy(&v);
-}
-
-/* Of a bitset a member is found by trying: each of the few has its chance all the same. */
-Test(setval, draws_from_a_bitset_are_fair) {
-    struct mem m = {0};
-    struct rng g;
-    struct val v;
-    struct set_draw d;
-    struct lp_item item;
-    unsigned times[16] = {0};
-    rng_seed(&g, 7);
-    fill(&v, &m, 20000, 0, &g);
-    setval_draw_begin(&d, &v, &usual, START_MS);
-    for (int i = 0; i < 160000; i++) {
-        cr_assert(setval_draw(&d, &g, &item));
-        times[item.num * 16 / 20000]++;
-    }
-    for (int i = 0; i < 16; i++)
-        cr_assert(times[i] > 9500 && times[i] < 10500, "%u", times[i]);
-    val_destroy(&v);
-}
-
-Test(setval, pick_gives_different_members_each_with_the_same_chance) {
-    struct rng g;
-    rng_seed(&g, 8);
-    for (unsigned form = 0; form < 3; form++) {
-        struct mem m = {0};
-        struct val v;
-        uint64_t added;
-        fill(&v, &m, form == 0 ? 90 : form == 1 ? 900 : 0, 0, &g);
-        if (form == 2)
-            cr_assert(setval_add(&v, &usual, &names[NAMES - 90], 90, START_MS, &added));
-        uint64_t all = setval_count(&v);
-        unsigned *times = calloc(NAMES, sizeof(*times));
-        uint64_t picked = 0;
-        for (unsigned round = 0; round < 3000; round++) {
-            struct set_found f;
-            uint64_t want = rng_below(&g, 20) == 0 ? rng_below(&g, all + 9) : rng_below(&g, 9);
-            cr_assert(setval_pick(&f, &v, &usual, &g, want, START_MS));
-            cr_assert_eq(f.n, want < all ? want : all);
-            for (size_t i = 0; i < f.n; i++) {
-                for (size_t j = 0; j < i; j++)
-                    cr_assert(f.items[i].str != f.items[j].str || f.items[i].num != f.items[j].num);
-                times[form == 2 ? index_of(&f.items[i]) : (unsigned)f.items[i].num]++;
-            }
-            picked += f.n;
-            setval_found_free(&f, &m);
-        }
-        unsigned first = form == 2 ? NAMES - 90 : 0;
-        double mean = (double)picked / (double)all;
-        for (uint64_t i = 0; i < all; i++) {
-            double off = times[first + i] - mean;
-            cr_assert_lt(off * off, 30 * mean, "%f of %f", off, mean);
-        }
-        free(times);
-        val_destroy(&v);
-        cr_assert_eq(m.used_bytes, 0);
-    }
 }
 
 /* --- in steps --- */

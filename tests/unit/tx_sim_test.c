@@ -1,12 +1,13 @@
 /* tx_sim_test.c: transactions and steps in seeded random order, with a model that knows who may run when.
  *
- * A seed chooses shards, keys, the bound of the bus, who wants what in how many hops, which message arrives next and
- * which allocation fails. A node of the model is a transaction or a step. What is checked, by the numbers of tx.h:
+ * A seed chooses shards, keys, the bound of the bus, who wants what in how many hops, which of these, and which steps, go on
+ * for some turns, which message arrives next and which allocation fails. A node of the model is a transaction or a step. What is checked, by the numbers of tx.h:
  * (1) at every hop all its claims are granted; (2) nobody runs beside one that it conflicts with, and what `look` saw is
  * still so when it runs; (3) what nodes did to keys, what one home sent in order, and what ended before another
  * began never contradict each other: the graph of all that has no cycle; (4) who met no conflict did not wait; (5) ended comes
  * once, and whatever comes later finds poison; (6) all end, after a bounded number of messages, and no byte is left.
  */
+#include "../../shards/tx/claim_impl.h"
 #include "tx_fixture.h"
 
 enum {
@@ -25,7 +26,7 @@ struct sim_tx {
     struct tx_want wants[TOY_SHARDS_MAX][WANTS_MAX];
     uint64_t looked[TOY_SHARDS_MAX][KEYS_MAX][DBS]; /* versions that look saw */
     bool has_looked[TOY_SHARDS_MAX];
-    unsigned node, hops, hops_done;
+    unsigned node, hops, hops_done, holds_left;
     bool runs, releases_last, releases_early;
 };
 
@@ -34,7 +35,17 @@ struct sim_step {
     struct tx_step step;
     struct tx_want want;
     unsigned node;
+    unsigned left; /* times that it runs again */
     bool at_once, ran, finished;
+};
+
+/* What goes on in a later turn of a shard: a hop, a step, or a transaction that its home holds. */
+struct later {
+    struct shard *at;
+    struct tx_part *part;
+    struct sim_step *step;
+    struct tx_claim *self; /* of the step */
+    struct tx *held;
 };
 
 /* What a transaction or a step wants, for the model; it outlives the thing itself. */
@@ -63,15 +74,29 @@ struct sim {
     struct rng rng;
     struct toy toy;
     unsigned keys, nodes, nodes_max, alive;
-    bool no_memory, may_pin, whole;
+    bool no_memory, may_pin, whole, lengthy;
+    struct later later[NODES_MAX * TOY_SHARDS_MAX];
+    unsigned later_count;
     struct node node[NODES_MAX];
     uint64_t version[TOY_SHARDS_MAX][KEYS_MAX][DBS];
     struct access log[TOY_SHARDS_MAX][KEYS_MAX][DBS][LOG_MAX];
     unsigned logged[TOY_SHARDS_MAX][KEYS_MAX][DBS];
     uint64_t follows[NODES_MAX][NODES_MAX / 64];
-    uint64_t reach[6]; /* of what happened in all seeds */
+    uint64_t reach[11]; /* of what happened in all seeds */
 };
-enum { SAW_YIELD, SAW_WAIT, SAW_STEP_WAIT, SAW_FAILED, SAW_OVERTAKING, SAW_BACKLOG };
+enum {
+    SAW_YIELD,
+    SAW_WAIT,
+    SAW_STEP_WAIT,
+    SAW_FAILED,
+    SAW_OVERTAKING,
+    SAW_LONG_STEP,
+    SAW_LONG_RELEASE,
+    SAW_HELD,
+    SAW_BACKLOG,
+    SAW_LONG_HOP,
+    SAW_NOTICING /* a hop ended while the notice of the grant was on its way back */
+};
 
 static struct sim sim;
 
@@ -88,6 +113,12 @@ static unsigned below(unsigned n) {
 /* Keys of one shard share a chain of intents at first. */
 static uint64_t hash_of_key(unsigned key) {
     return (uint64_t)key << 32 | 7;
+}
+
+static void later(struct later l) {
+    if (sim.later_count == COUNT_OF(sim.later))
+        cr_assert_fail("seed %lu: too much goes on", (unsigned long)sim.seed);
+    sim.later[sim.later_count++] = l;
 }
 
 /* --- the model --- */
@@ -258,8 +289,12 @@ static void hop(struct shard *at, struct tx_part *p) {
     all_granted(t);
     nobody_else(t->node, at->id);
     touch(t->node, at->id);
-    if (p->release)
+    if (p->claim != NULL && sim.lengthy && below(3) == 0) {
+        p->more = true;
+        later((struct later){.at = at, .part = p});
+    } else if (p->release) {
         let_go(t->node, at->id);
+    }
 }
 
 static ON_SHARD void check_pins(const struct sim_tx *t, unsigned at) {
@@ -302,6 +337,13 @@ static void next(struct shard *home, struct tx *tx) {
     }
     if (!t->runs)
         begin_to_run(t);
+    if (t->holds_left != 0 && below(2) == 0) {
+        t->holds_left--;
+        sim.reach[SAW_HELD]++;
+        tx_hold(tx);
+        later((struct later){.at = home, .held = tx});
+        return;
+    }
     bool any = false, last = t->hops_done + 1 == t->hops;
     for (unsigned i = 0; i < tx->part_count && t->hops_done < t->hops; i++) {
         struct tx_part *p = &t->parts[i];
@@ -326,6 +368,9 @@ static void send_something(unsigned home);
 static void ended(struct shard *home, struct tx *tx) {
     struct sim_tx *t = sim_tx_of(tx);
     unsigned id = t->node;
+    for (unsigned i = 0; i < sim.later_count; i++)
+        check(sim.later[i].held != tx && (sim.later[i].part == NULL || sim.later[i].part->tx != tx),
+              "(5) it ended and something of it goes on");
     node_end(id);
     check(sim.node[id].running == 0, "it ended and runs");
     memset(t, POISON, sizeof *t);
@@ -375,6 +420,7 @@ static ON_SHARD void start_tx(unsigned home) {
     n->tx = t;
     t->node = id;
     t->hops = below(4);
+    t->holds_left = sim.lengthy ? below(3) : 0;
     t->releases_last = below(4) != 0;
     t->releases_early = below(6) == 0;
     unsigned first = below(sim.toy.n), count = 1 + below(sim.toy.n);
@@ -402,15 +448,22 @@ static void step_finish(struct sim_step *s) {
 
 static void step_effect(struct shard *at, struct sim_step *s) {
     check(!s->ran, "a step runs twice");
-    s->ran = true;
+    s->ran = s->left == 0;
     nobody_else(s->node, at->id);
     touch(s->node, at->id);
 }
 
+/* step_run: it keeps what it wants until the last time. */
 static bool step_run(struct shard *at, void *arg, struct tx_claim *self) {
-    (void)self;
-    step_effect(at, arg);
-    return true;
+    struct sim_step *s = arg;
+    step_effect(at, s);
+    sim.node[s->node].holds[at->id] = !s->ran;
+    if (s->ran)
+        return true;
+    sim.reach[SAW_LONG_STEP]++;
+    s->left--;
+    later((struct later){.at = at, .step = s, .self = self});
+    return false;
 }
 
 static void step_done(struct shard *home, void *arg) {
@@ -442,10 +495,12 @@ static ON_SHARD bool step_arrive(struct shard *at, struct sim_step *s) {
     check(waits || !somebody_runs(s->node, at->id), "(2) a step may run beside a transaction");
     check(!waits || sim.node[s->node].met_conflict, "(4) a step waits for nobody");
     check(!waits || tx_busy(&at->tx), "there is a conflict and no claim");
-    if (!waits) {
+    bool is_long = sim.lengthy && below(4) == 0; /* such a one has to hold what it wants */
+    if (!waits && !is_long) {
         step_effect(at, s);
         return true;
     }
+    s->left = is_long ? 1 + below(3) : 0;
     if (tx_wait(at, &s->step) == OK)
         return false;
     step_drop(s);
@@ -531,6 +586,41 @@ static bool deliver_one(void) {
     return false;
 }
 
+static ON_SHARD void hop_goes_on(const struct later *l) {
+    struct tx_part *p = l->part;
+    const struct tx_claim *c = p->claim;
+    bool noticing = c->noticing, releases = p->release;
+    sim.reach[SAW_LONG_HOP]++;
+    tx_hop_on(l->at, p);
+    if (p->more)
+        return;
+    sim.reach[SAW_NOTICING] += noticing;
+    sim.reach[SAW_LONG_RELEASE] += releases;
+}
+
+/* go_on: something that takes several turns; false: nothing does. */
+static ON_SHARD bool go_on(void) {
+    if (sim.later_count == 0)
+        return false;
+    unsigned i = below(sim.later_count);
+    struct later l = sim.later[i];
+    sim.later[i] = sim.later[--sim.later_count];
+    if (l.step != NULL)
+        tx_go_on(l.at, l.self);
+    else if (l.held != NULL)
+        tx_unhold(l.at, l.held);
+    else
+        hop_goes_on(&l);
+    return true;
+}
+
+/* something_happens: a message arrives, or what takes long goes on. */
+static ON_SHARD bool something_happens(void) {
+    if (below(4) == 0)
+        return go_on() || deliver_one();
+    return deliver_one() || go_on();
+}
+
 static void sim_begin(uint64_t seed, unsigned shards) {
     uint64_t reach[COUNT_OF(sim.reach)];
     memcpy(reach, sim.reach, sizeof reach);
@@ -544,6 +634,7 @@ static void sim_begin(uint64_t seed, unsigned shards) {
     sim.no_memory = below(5) == 0;
     sim.may_pin = below(2) == 0;
     sim.whole = below(2) == 0;
+    sim.lengthy = below(3) != 0;
     for (unsigned i = 0; i < shards; i++) /* homes whose clocks differ */
         sim.toy.shard[i].tx.clock = below(3) == 0 ? below(100) : 0;
 }
@@ -574,15 +665,15 @@ static ON_SHARD void run_seed(uint64_t seed, unsigned shards) {
     sim_begin(seed, shards);
     unsigned hurry = 1 + below(8); /* how many messages arrive for each that is sent */
     while (sim.nodes < sim.nodes_max) {
-        if (below(1 + hurry) == 0 || !deliver_one())
+        if (below(1 + hurry) == 0 || !something_happens())
             send_something(below(shards));
         if (sim.no_memory && below(20) == 0)
             sim.toy.shard[below(shards)].mem.fail_in = 1 + below(5);
     }
-    for (unsigned idle = 0; idle < 64; idle = deliver_one() ? 0 : idle + 1)
+    for (unsigned idle = 0; idle < 64; idle = something_happens() ? 0 : idle + 1)
         check(sim.toy.delivered < (uint64_t)sim.nodes * DELIVERIES_PER_NODE_MAX,
               "(6) messages go on for ever");
-    check(sim.alive == 0, "(6) something waits for ever");
+    check(sim.alive == 0 && sim.later_count == 0, "(6) something waits for ever");
     for (unsigned i = 0; i < shards; i++) {
         const struct tx_shard *s = &sim.toy.shard[i].tx;
         check(!tx_busy(s) && s->waiting == 0 && s->intents == 0, "claims are left");

@@ -1,0 +1,186 @@
+/* defrag.c: when memory is defragmented, and how much of the core that may take.
+ *
+ * Once a second the allocator is asked what its slabs have free. When that is more than active-defrag-ignore-bytes and more
+ * than active-defrag-threshold-lower percent of what is in use, a walk over all keys begins (shards/defrag.h), in slices of
+ * SLICE_NS between commands, with pauses between them so that it takes a share of the core: active-defrag-cycle-min percent at
+ * threshold-lower, active-defrag-cycle-max at threshold-upper. One walk is enough to empty every sparse slab, so it goes to its end whatever
+ * the allocator says meanwhile. One that has gained little is not followed by another at once.
+ */
+#include "anax/metrics.h"
+#include "net_impl.h"
+#include "shards/clock.h"
+#include "shards/log.h"
+
+enum {
+    SLICE_NS = 100000,
+    SLICE_ALLOCATIONS = 64, /* after which the clock is looked at */
+    WAIT_MAX_S = 64,
+    GAIN_PART = 8 /* a walk that moved less than this part of what is free has gained little */
+};
+
+/* slice: false: the walk is at its end. */
+static ON_SHARD bool slice(struct net *n) {
+    struct net_defrag *d = &n->defrag;
+    const struct config *c = n->instance->config;
+    unsigned step =
+        c->defrag_scan_max < SLICE_ALLOCATIONS ? (unsigned)c->defrag_scan_max : SLICE_ALLOCATIONS;
+    uint64_t from = clock_fine_ns(), ns;
+    bool more;
+    do {
+        more = defrag_some(n->shard->keyspace, &d->walk, step);
+        ns = clock_fine_ns() - from;
+    } while (more && ns < SLICE_NS);
+    d->used_ns += ns;
+    observe_event(n->shard, LATENCY_DEFRAG_CYCLE, ns);
+    return more;
+}
+
+static ON_SHARD void walk_end(struct net *n) {
+    struct net_defrag *d = &n->defrag;
+    uint64_t ns = n->shard->now_ns - d->began_ns;
+    uint64_t moved_bytes = d->walk.mover.moved_bytes - d->moved_bytes;
+    bool gained = moved_bytes >= d->free_bytes / GAIN_PART || d->walk.mover.everything;
+    d->over_ns += ns;
+    d->percent = 0;
+    d->wait_s = gained ? 0 : d->last_wait_s == 0 ? 1 : d->last_wait_s * 2;
+    d->wait_s = d->last_wait_s = d->wait_s < WAIT_MAX_S ? d->wait_s : WAIT_MAX_S;
+    LOGV("shard %u: defragmentation moved %lu bytes in %lu ms", n->shard->id,
+         (unsigned long)moved_bytes, (unsigned long)(ns / 1000000));
+}
+
+static ON_SHARD void walk_go_on(struct net *n) {
+    struct net_defrag *d = &n->defrag;
+    bool again = n->instance->defrag_all, wanted = again || n->instance->config->activedefrag;
+    if (!wanted || (!slice(n) && !again)) {
+        walk_end(n);
+        return;
+    }
+    d->walk.mover.everything = again;
+    uint64_t pause_ns = SLICE_NS * (uint64_t)(100 - d->percent) / d->percent;
+    timer_set(n->shard->loop, &d->timer, clock_mono_ns() + pause_ns);
+}
+
+static void fire(struct timer *t) {
+    shard_claim();
+    walk_go_on(t->arg);
+}
+
+/* effort: percent of the core for so much that is free. */
+static unsigned effort(const struct config *c, uint64_t free_percent) {
+    int64_t low = c->defrag_cycle_min, high = c->defrag_cycle_max, share = high;
+    int64_t from = c->defrag_lower_percent, to = c->defrag_upper_percent;
+    if ((int64_t)free_percent < to && from < to)
+        share = low + (high - low) * ((int64_t)free_percent - from) / (to - from);
+    return (unsigned)(share < low ? low : share > 99 ? 99 : share);
+}
+
+/* worth_it: whether a walk shall begin, and at which effort. */
+static bool worth_it(struct net *n, unsigned *percent) {
+    struct mover *v = &n->defrag.walk.mover;
+    const struct config *c = n->instance->config;
+    struct move_sample s = {0};
+    *percent = (unsigned)c->defrag_cycle_max;
+    v->everything = n->instance->defrag_all;
+    if (v->everything)
+        return true;
+    if (!c->activedefrag || !mover_look(v, (unsigned)c->defrag_lower_percent, &s))
+        return false;
+    n->defrag.free_bytes = s.free_bytes;
+    uint64_t in_use = s.allocated_bytes + 1, free_percent = s.free_bytes * 100 / in_use;
+    *percent = effort(c, free_percent);
+    return s.movable_bytes != 0 && s.free_bytes > (uint64_t)c->defrag_ignore_bytes &&
+           (int64_t)free_percent >= c->defrag_lower_percent;
+}
+
+void defrag_look(struct net *n) {
+    struct net_defrag *d = &n->defrag;
+    unsigned percent;
+    if (d->percent != 0)
+        return;
+    if (d->wait_s != 0 && !n->instance->defrag_all) {
+        d->wait_s--;
+        return;
+    }
+    if (!worth_it(n, &percent))
+        return;
+    d->percent = percent;
+    d->began_ns = n->shard->now_ns;
+    d->moved_bytes = d->walk.mover.moved_bytes;
+    timer_set(n->shard->loop, &d->timer, d->began_ns + 1);
+}
+
+void defrag_init(struct net *n) {
+    n->defrag.timer.fire = fire;
+    n->defrag.timer.arg = n;
+}
+
+void defrag_stop(struct net *n) {
+    timer_clear(n->shard->loop, &n->defrag.timer);
+}
+
+/* --- what INFO tells --- */
+
+static const struct net_defrag *of(const struct shard *s) {
+    return &instance_of(s)->net->defrag;
+}
+
+static int64_t read_running(struct shard *s) {
+    return of(s)->percent;
+}
+
+static int64_t read_hits(struct shard *s) {
+    return (int64_t)of(s)->walk.mover.moved;
+}
+
+static int64_t read_misses(struct shard *s) {
+    return (int64_t)of(s)->walk.mover.stayed;
+}
+
+static int64_t read_key_hits(struct shard *s) {
+    return (int64_t)of(s)->walk.keys_moved;
+}
+
+static int64_t read_key_misses(struct shard *s) {
+    return (int64_t)of(s)->walk.keys_stayed;
+}
+
+static uint64_t current_ns(const struct shard *s) {
+    return of(s)->percent == 0 ? 0 : s->now_ns - of(s)->began_ns;
+}
+
+static int64_t read_current_ms(struct shard *s) {
+    return (int64_t)(current_ns(s) / 1000000);
+}
+
+static int64_t read_total_ms(struct shard *s) {
+    return (int64_t)((of(s)->over_ns + current_ns(s)) / 1000000);
+}
+
+static int64_t read_cpu_ms(struct shard *s) {
+    return (int64_t)(of(s)->used_ns / 1000000);
+}
+
+static const struct metric metrics[] = {
+    {"memory", "active_defrag_running", read_running},
+    {"stats", "active_defrag_hits", read_hits},
+    {"stats", "active_defrag_misses", read_misses},
+    {"stats", "active_defrag_key_hits", read_key_hits},
+    {"stats", "active_defrag_key_misses", read_key_misses},
+    {"stats", "active_defrag_cpu_milliseconds", read_cpu_ms},
+    {"most", "total_active_defrag_time", read_total_ms},
+    {"most", "current_active_defrag_time", read_current_ms},
+};
+
+static void reset(struct shard *s) {
+    struct net_defrag *d = &instance_of(s)->net->defrag;
+    struct mover *v = &d->walk.mover;
+    v->moved = v->stayed = v->moved_bytes = d->moved_bytes = 0;
+    d->walk.keys_moved = d->walk.keys_stayed = 0;
+    d->over_ns = d->used_ns = 0;
+    d->began_ns = s->now_ns;
+}
+
+void defrag_register(void) {
+    metrics_register(metrics, COUNT_OF(metrics));
+    metrics_reset_register(reset);
+}
