@@ -1,7 +1,7 @@
 /* evict_bench.c: what an eviction costs on a full table, by policy, and what each policy keeps per key.
  *
  * Use         evict_bench [keys]
- * Method      The table is filled, one key in FEW with an expiry where the policy is "few", all of them else. Then chunks of
+ * Method      The table is filled, one key in FEW with an expiry where it says "few" (and all that come later), all of them else. Then chunks of
  *             new keys are put, each put before an eviction as in a server at its limit; and, on the same table without a
  *             policy, before the deletion of a key that is known, the cheapest way to make room. Processor time of the
  *             thread; the lower quartile of the chunks, since the machine is shared.
@@ -45,8 +45,9 @@ static ON_SHARD void put(struct bench *b, uint64_t n) {
     char key[KEY_BYTES];
     uint64_t hash = write_key(key, n);
     struct value v = {.repr = REPR_INLINE, .access = ACCESS_AUTO, .bytes = {value, sizeof value}};
-    int64_t expire_ms =
-        n % b->few == 0 ? NOW_MS + 1000000 + (int64_t)(n % 100000) * 1000 : EXPIRE_NEVER;
+    int64_t expire_ms = n % b->few == 0 || n >= b->keys
+                            ? NOW_MS + 1000000 + (int64_t)(n % 100000) * 1000
+                            : EXPIRE_NEVER;
     if (table_put(keyspace_table(b->k, 0), (struct span){key, KEY_BYTES}, hash, &v, expire_ms) ==
         NULL)
         die("no memory");

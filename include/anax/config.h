@@ -112,14 +112,14 @@ struct config {
     int debug_command;                             /* enable-debug-command: enum config_debug */
     /* data */
     int64_t databases;
-    int64_t maxmemory_bytes; /* maxmemory; 0: no limit */
+    int64_t maxmemory_bytes;   /* maxmemory; 0: no limit */
+    int64_t maxmemory_clients; /* bytes; 0: no limit; below 0: percent of maxmemory */
     int64_t hz;
     int64_t active_expire_effort;
     int maxmemory_policy;        /* enum config_policy */
     int64_t defrag_ignore_bytes; /* active-defrag-ignore-bytes; the others alike */
     int64_t defrag_lower_percent, defrag_upper_percent, defrag_cycle_min, defrag_cycle_max;
     int64_t defrag_scan_max; /* active-defrag-max-scan-fields */
-    bool activedefrag;
     char requirepass[CONFIG_TEXT_MAX + 1]; /* "": none */
     /* ours */
     int64_t shards;                       /* 0: one per core */
@@ -127,10 +127,12 @@ struct config {
     int io;                               /* enum config_io */
     bool shard_borrow;
     bool disable_thp; /* Redis's name, not its default: nothing here forks */
+    bool activedefrag;
+    /* lazyfree-*: kept and shown, and there is nothing that they would change */
+    bool lazy_eviction, lazy_expire, lazy_server_del, lazy_user_del, lazy_user_flush;
     /* taken, so that files of Redis load; what they are about comes later */
     bool always_show_logo, io_threads_do_reads;
     bool dynamic_hz, active_rehashing;
-    bool lazy_eviction, lazy_expire, lazy_server_del, lazy_user_del, lazy_user_flush;
     bool rdb_stop_writes, rdb_compression, rdb_checksum, rdb_del_sync_files, rdb_incremental_fsync;
     bool aof_no_fsync_on_rewrite, aof_load_truncated, aof_rdb_preamble, aof_timestamps;
     bool aof_incremental_fsync;

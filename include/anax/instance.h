@@ -15,6 +15,12 @@
 
 struct net;
 
+/* What a shard has seen of evictions when it looked last. */
+struct balance {
+    uint64_t next_ns; /* when it looks again */
+    uint64_t all_bytes, own_bytes;
+};
+
 struct instance {
     struct config *config; /* this shard's snapshot; CONFIG SET replaces it by message */
     struct net *net;
@@ -26,6 +32,7 @@ struct instance {
     int64_t pause_until_ms;
     bool pause_all;
     struct watch_table *watches;
+    struct balance balance;        /* room.c's */
     struct pressing *pressing;     /* room.c's; NULL without maxmemory */
     void (*trim)(struct shard *s); /* net's: gives back the memory that it keeps for later */
     bool expire_off;               /* DEBUG SET-ACTIVE-EXPIRE 0 */

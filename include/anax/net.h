@@ -31,6 +31,12 @@ enum {
 
 struct config;
 
+/* What a shard tells the others of its connections, for maxmemory-clients (client_evict.c). */
+struct net_told {
+    _Alignas(64) _Atomic int64_t bytes;
+    _Atomic unsigned largest;
+};
+
 /* What all shards' connections share; the counters are touched when a connection opens or closes. */
 struct net_shared {
     const struct config *config; /* as at start; the shards clone it */
@@ -41,6 +47,8 @@ struct net_shared {
     _Atomic uint32_t monitors;        /* connections that run MONITOR */
     _Atomic uint32_t monitors_at[SHARDS_MAX];
     uint64_t start_ns;
+    _Atomic bool evicting_clients; /* some shard is about to */
+    struct net_told clients[SHARDS_MAX];
 };
 
 /* net_listen: opens the sockets that the configuration asks for. On failure logs which one and why. */

@@ -7,6 +7,9 @@
  *             it runs; MULTI's body and what spans shards asks on every shard before any of it runs. Room is made by taking from the
  *             pool, by freeing what is dropped already, and by eviction, in this order, a key at a time. Where nothing can
  *             go, or nothing may, the command is refused with Redis's OOM error.
+ *             A shard evicts its own keys. One that has none which may go stores all the same, and the others, when they have some,
+ *             pay for it at once. And several times a second each shard looks at what all have evicted, and takes over
+ *             what is due from it by the size and coldness of its keys: so room moves to where it is used.
  * Limits      what a command stores beyond the bytes of its arguments (COPY, SUNIONSTORE, SETRANGE) is known when it has
  *             run: used_memory may exceed maxmemory by that, until the next write, or the next tick, makes good for it.
  * Threads     the holder of the shard.
@@ -42,5 +45,7 @@ int64_t room_of_args(const struct span *argv, uint32_t from, uint32_t to);
  * do. */
 void room_settle(struct shard *s) ON_SHARD;
 bool room_slice(struct shard *s) ON_SHARD;
+/* room_balance: in a tick: keys go where they are coldest, even when room is wanted elsewhere. */
+void room_balance(struct shard *s) ON_SHARD;
 
 #endif

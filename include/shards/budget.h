@@ -27,12 +27,21 @@
 enum { BUDGET_KEEP_MAX = 1 << 20, BUDGET_KEEP_PRESSED = 4096 };
 #define BUDGET_UNLIMITED INT64_MAX
 
+/* What a shard tells the others. */
+struct budget_peer {
+    _Alignas(64) _Atomic uint64_t
+        evictable;                  /* keys that may go, and what has gone and is not freed yet */
+    _Atomic uint64_t weight;        /* what is to be gained by letting them go */
+    _Atomic uint64_t evicted_bytes; /* so far */
+};
+
 struct budget {
     _Alignas(64) _Atomic int64_t pool;
     _Atomic int64_t limit; /* 0: none */
     _Atomic bool
         pressure; /* little is left in the pool: hardly anybody keeps what it does not use */
     unsigned shards;
+    struct budget_peer *peers; /* one of each; the maker's */
 };
 
 /* What one shard may use. */
@@ -43,7 +52,7 @@ struct budget_share {
         fits; /* what budget_fits compares with: bytes, or less than anything while the pool is in debt */
 };
 
-void budget_init(struct budget *b, unsigned shards);
+void budget_init(struct budget *b, unsigned shards, struct budget_peer *peers);
 /* budget_limit: bytes; 0: none. Then each shard calls budget_join. */
 void budget_limit(struct budget *b, int64_t bytes);
 /* budget_join: the limit has come, changed or gone. used: by the shard. */
@@ -59,6 +68,17 @@ bool budget_take(struct budget_share *s, int64_t used, int64_t more, int64_t *la
 /* budget_settle: between turns, and after having freed what budget_take wanted. True: the pool is in debt. No atomic
  * write unless the share is far from what is used. */
 bool budget_settle(struct budget_share *s, int64_t used);
+/* budget_debt: what the pool lacks; 0: nothing. */
+static inline int64_t budget_debt(const struct budget *b) {
+    int64_t pool = atomic_load_explicit(&b->pool, memory_order_relaxed);
+    return pool < 0 ? -pool : 0;
+}
+/* budget_tight: is next to nothing left in the pool? */
+static inline bool budget_tight(const struct budget *b) {
+    enum { TIGHT_PART = 512 };
+    return atomic_load_explicit(&b->pool, memory_order_relaxed) <
+           atomic_load_explicit(&b->limit, memory_order_relaxed) / TIGHT_PART;
+}
 /* budget_press: when little is left in the pool: true for the first time since there was more: all shards are to settle, and
  * keep less from now on. */
 bool budget_press(struct budget *b);

@@ -2,8 +2,8 @@
  *
  * Why         shards/move.h says what is gained. An entry is referred to by one place of one bucket, an object by one entry
  *             and what it holds by itself, so all of it can be moved between two commands.
- * What stays  what somebody reads in place: keys that are pinned (keyspace_guard), with all that they hold, and blobs with
- *             more than one reference. Writes that are prepared, flushed tables and dead objects are not walked over, nor
+ * What stays  what somebody reads in place: keys that are pinned or locked (keyspace_held), with all that they hold, and
+ *             blobs with more than one reference. Writes that are prepared, flushed tables and dead objects are not walked over, nor
  *             are the segments of tables, which have pages of their own.
  * Threads     the holder of the shard, between two commands.
  * Invariants  (1) nothing changes but where things lie. (2) a walk ends, and looks at every entry that was there all the time

@@ -209,6 +209,9 @@ struct mem *keyspace_mem(struct keyspace *k);
 /* keyspace_find: a live entry or NULL; a dead one is deleted on the way, unless it is pinned. */
 struct entry *keyspace_find(struct keyspace *k, unsigned db, struct span key, uint64_t hash,
                             int64_t now_ms) ON_SHARD;
+/* keyspace_count_gone: after table_put, table_commit or table_delete: what that replaced or deleted is counted as expired if it
+ * was dead, so that each key that dies is counted once, also one that nobody has looked at meanwhile. */
+void keyspace_count_gone(struct keyspace *k, const struct table *t, int64_t now_ms) ON_SHARD;
 enum { EXPIRE_TICK_MS = 256 };
 /* keyspace_guard: keys with a hash for which `pinned` is true, in any database, are not deleted when their time
  * comes, and nothing inside them is touched by the sweep: somebody reads in place what they hold. They go with the first
@@ -216,10 +219,11 @@ enum { EXPIRE_TICK_MS = 256 };
  * something dead. */
 typedef bool pinned_fn(void *arg, uint64_t hash);
 void keyspace_guard(struct keyspace *k, pinned_fn *pinned, void *arg);
-bool keyspace_pinned(const struct keyspace *k, uint64_t hash) ON_SHARD;
 /* keyspace_guard_locked: keys with a hash for which `locked` is true are not evicted, nor are pinned ones. It is asked about
  * keys that are about to be. */
 void keyspace_guard_locked(struct keyspace *k, pinned_fn *locked, void *arg);
+/* keyspace_held: is a key with that hash pinned or locked? */
+bool keyspace_held(const struct keyspace *k, uint64_t hash) ON_SHARD;
 /* keyspace_flush: empties a database at once, whose table goes unless writes to it are prepared; the memory is
  * freed by keyspace_free_some. Returns how many keys there were. */
 uint64_t keyspace_flush(struct keyspace *k, unsigned db) ON_SHARD;

@@ -55,6 +55,9 @@ struct mem_usage {
     size_t allocated_bytes, active_bytes, resident_bytes;
 };
 MUST_CHECK bool mem_usage(struct mem_usage *out);
+/* mem_describe: the allocator's own statistics, for people, handed to `add` piece by piece; false: it has none. Walks all
+ * arenas, which takes milliseconds. */
+bool mem_describe(void (*add)(void *arg, const char *text), void *arg);
 /* mem_resident: bytes of the process in RAM, from the kernel; 0 when it does not say. */
 size_t mem_resident(void);
 

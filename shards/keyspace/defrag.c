@@ -18,7 +18,7 @@ static ON_SHARD bool defrag_object(struct defrag *d, struct entry *e) {
 static ON_SHARD bool defrag_place(struct keyspace *k, struct defrag *d, struct place at) {
     struct entry *e = bucket_address(at.bucket, at.i);
     uint64_t moved = d->mover.moved;
-    if (unlikely(keyspace_pinned(k, hash_of(entry_key(e))))) {
+    if (unlikely(keyspace_held(k, hash_of(entry_key(e))))) {
         d->keys_stayed++;
         return true;
     }

@@ -3,11 +3,7 @@
 
 enum {
     DB_CALLS = 16, /* samples are drawn from one table for so many evictions */
-    ROUNDS_MAX = 64,
-    /* Ticks of the clock of uses within the time in which as many keys go as there are; and at most so many times as many as
-     * keys that may go. */
-    TICKS_PER_TURNOVER = 1024,
-    TICKS_IDLE_FACTOR = 64
+    ROUNDS_MAX = 64
 };
 
 void evict_init(struct evict *v) {
@@ -70,17 +66,6 @@ static bool choose_db(struct evict *v, struct table **tables, uint32_t databases
     return true;
 }
 
-/* press: where keys go fast, what was used a little earlier must be told from what was used just now. */
-static void press(struct evict *v, const struct table *t) {
-    uint64_t keys = may_go(v, t);
-    if (keys < t->count / TICKS_IDLE_FACTOR)
-        keys = t->count / TICKS_IDLE_FACTOR;
-    if (++v->evicted < keys / TICKS_PER_TURNOVER)
-        return;
-    v->evicted = 0;
-    access_press(&v->access);
-}
-
 /* choose_any: among all keys, since looking at some found none. */
 static ON_SHARD bool choose_any(struct evict *v, struct table **tables, uint32_t databases,
                                 held_fn *held, void *arg, struct victim *out) {
@@ -103,7 +88,6 @@ bool evict_choose(struct evict *v, struct table **tables, uint32_t databases, in
             out->db = v->db;
             return true;
         }
-        press(v, t);
         sample_some(v, t, v->db, now_ms);
         if (sample_best(v, tables, held, arg, out))
             return true;

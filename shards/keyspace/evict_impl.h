@@ -28,8 +28,7 @@ struct evict {
     void *locked_arg;
     struct access access;
     struct rng rng;
-    uint64_t evicted; /* since the last tick that came for it */
-    uint32_t db;      /* that samples are drawn from, for some calls more */
+    uint32_t db; /* that samples are drawn from, for some calls more */
     uint32_t db_calls;
     uint32_t pool_count;
     struct candidate pool[EVICT_POOL]; /* by rank, the highest last */
@@ -62,8 +61,6 @@ bool evict_choose(struct evict *v, struct table **tables, uint32_t databases, in
 void access_init(struct access *a);
 /* access_new: what a new key bears that is stored with `wanted`. */
 uint32_t access_new(const struct access *a, uint32_t wanted);
-/* access_press: a tick comes early. */
-void access_press(struct access *a);
 
 /* --- evict_sample.c --- */
 

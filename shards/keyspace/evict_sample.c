@@ -27,8 +27,8 @@ static uint64_t rank_of(struct evict *v, const struct entry *e, uint64_t *proof)
     case EVICT_VOLATILE_S3FIFO:
         return UINT32_MAX - ((*proof & 3) << 1 | (*proof >> 2 & 1));
     default:
-        /* By the tick of the use, not by the age, so that it means the same later. */
-        return ~(a->tick - ((a->tick - *proof) & ACCESS_MASK));
+        /* By the second of the use, not by the age, so that it means the same later. */
+        return ~((uint64_t)a->second - access_idle_s(a, (uint32_t)*proof));
     }
 }
 
@@ -128,9 +128,7 @@ static ON_SHARD unsigned offer_group(struct evict *v, struct table *t, uint32_t 
     unsigned expiring = 0, inner = 0;
     uint32_t first = group * TABLE_GROUP;
     for (uint32_t i = first; i < first + TABLE_GROUP && i < t->bucket_count; i++) {
-        const struct bucket *head = table_bucket(t, i);
-        chain_prefetch(head);
-        for (const struct bucket *b = head; b != NULL; b = bucket_next(b))
+        for (const struct bucket *b = table_bucket(t, i); b != NULL; b = bucket_next(b))
             for (unsigned used = bucket_used(b); used != 0; used &= used - 1) {
                 const struct entry *e = bucket_address(b, (unsigned)__builtin_ctz(used));
                 inner += entry_may_have_times(e);
@@ -145,16 +143,36 @@ static ON_SHARD unsigned offer_group(struct evict *v, struct table *t, uint32_t 
     return expiring;
 }
 
-static ON_SHARD void sample_volatile(struct evict *v, struct table *t, uint32_t db,
-                                     int64_t now_ms) {
-    unsigned seen = 0;
+static uint32_t pick_group(struct evict *v, const struct table *t) {
     uint32_t at = (uint32_t)rng_below(&v->rng, group_count(t));
     if (v->options.policy == EVICT_VOLATILE_TTL)
         at = soonest(t, at);
+    return next_stamped(t, at);
+}
+
+/* fetch_group: its buckets, or what is in them. */
+static ON_SHARD void fetch_group(const struct table *t, uint32_t group, bool entries) {
+    for (uint32_t i = group * TABLE_GROUP; i < (group + 1) * TABLE_GROUP && i < t->bucket_count;
+         i++) {
+        if (entries)
+            chain_prefetch(table_bucket(t, i));
+        else
+            prefetch(table_bucket(t, i));
+    }
+}
+
+/* sample_volatile: fetches ahead as sample_all does. What was chosen for another table, or before this one shrank, is as
+ * good as any other. */
+static ON_SHARD void sample_volatile(struct evict *v, struct table *t, uint32_t db,
+                                     int64_t now_ms) {
+    unsigned seen = 0;
     for (unsigned n = 0; n < GROUPS_MAX && seen < v->options.samples; n++) {
-        at = next_stamped(t, at);
-        seen += offer_group(v, t, db, at, now_ms);
-        at = at + 1 < group_count(t) ? at + 1 : 0;
+        uint32_t at = v->ahead[0] < group_count(t) ? v->ahead[0] : 0;
+        seen += offer_group(v, t, db, next_stamped(t, at), now_ms);
+        v->ahead[0] = v->ahead[1];
+        v->ahead[1] = pick_group(v, t);
+        fetch_group(t, v->ahead[0], true);
+        fetch_group(t, v->ahead[1], false);
     }
 }
 

@@ -91,10 +91,6 @@ void keyspace_guard(struct keyspace *k, pinned_fn *pinned, void *arg) {
     k->pinned_arg = arg;
 }
 
-bool keyspace_pinned(const struct keyspace *k, uint64_t hash) {
-    return k->pinned != NULL && k->pinned(k->pinned_arg, hash);
-}
-
 void keyspace_guard_locked(struct keyspace *k, pinned_fn *locked, void *arg) {
     k->evict.locked = locked;
     k->evict.locked_arg = arg;
@@ -118,11 +114,15 @@ struct access *keyspace_access(struct keyspace *k) {
     return &k->evict.access;
 }
 
-/* held: somebody reads or changes the key, now or in steps. */
-static bool held(void *arg, uint64_t hash) {
-    const struct keyspace *k = arg;
+bool keyspace_held(const struct keyspace *k, uint64_t hash) {
     return (k->pinned != NULL && k->pinned(k->pinned_arg, hash)) ||
            (k->evict.locked != NULL && k->evict.locked(k->evict.locked_arg, hash));
+}
+
+/* held: somebody reads or changes the key, now or in steps. */
+static bool held(void *arg, uint64_t hash) {
+    shard_claim();
+    return keyspace_held(arg, hash);
 }
 
 bool keyspace_evict(struct keyspace *k, int64_t now_ms, struct evicted *out) {
@@ -163,6 +163,11 @@ struct entry *keyspace_find(struct keyspace *k, unsigned db, struct span key, ui
         return NULL;
     }
     return e;
+}
+
+void keyspace_count_gone(struct keyspace *k, const struct table *t, int64_t now_ms) {
+    if (unlikely(t->gone_ms != EXPIRE_NEVER && now_ms > t->gone_ms))
+        k->stats.expired++;
 }
 
 uint64_t keyspace_flush(struct keyspace *k, unsigned db) {

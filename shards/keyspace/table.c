@@ -245,6 +245,7 @@ struct entry *table_put(struct table *t, struct span key, uint64_t hash, const s
     struct place at;
     bool there = find(t, key, hash, &at);
     struct entry *old = there ? bucket_address(at.bucket, at.i) : NULL;
+    t->gone_ms = there ? entry_expire_ms(old) : EXPIRE_NEVER;
     if (expire_ms == EXPIRE_KEEP)
         expire_ms = there ? entry_expire_ms(old) : EXPIRE_NEVER;
     else
@@ -337,8 +338,9 @@ struct entry *table_commit(struct prepared *prepared, int64_t now_ms) {
     struct table *t = p.table;
     struct place at;
     bool there = find(t, entry_key(p.entry), p.hash, &at);
+    const struct entry *old = there ? bucket_address(at.bucket, at.i) : NULL;
+    t->gone_ms = there ? entry_expire_ms(old) : EXPIRE_NEVER;
     if (p.expiring != NULL && there) {
-        const struct entry *old = bucket_address(at.bucket, at.i);
         if (entry_has_expiry(old) && !entry_dead(old, now_ms)) {
             struct entry *unused = p.entry;
             p.entry = p.expiring;
@@ -422,6 +424,7 @@ bool table_delete(struct table *t, struct span key, uint64_t hash) {
     struct place at;
     if (!find(t, key, hash, &at))
         return false;
+    t->gone_ms = entry_expire_ms(bucket_address(at.bucket, at.i));
     table_remove_at(t, table_index(t, hash), at);
     return true;
 }

@@ -61,6 +61,7 @@ struct table {
     __int128 expire_ms_sum;              /* of all expiries */
     uint64_t lengths[TABLE_LENGTHS + 1]; /* the last one: of what is no string, for nobody */
     uint64_t growth_ns; /* the longest that making room took, until somebody asks */
+    int64_t gone_ms;    /* the expiry of what the last put, commit or delete replaced or deleted */
 };
 
 static inline uint32_t table_index(const struct table *t, uint64_t hash) {

@@ -3,8 +3,8 @@
 
 enum { KEEP_PART = 64, KEEP_PART_PRESSED = 1024 };
 
-void budget_init(struct budget *b, unsigned shards) {
-    *b = (struct budget){.shards = shards};
+void budget_init(struct budget *b, unsigned shards, struct budget_peer *peers) {
+    *b = (struct budget){.shards = shards, .peers = peers};
 }
 
 void budget_limit(struct budget *b, int64_t bytes) {

@@ -48,6 +48,12 @@ bool mem_usage(struct mem_usage *out) {
     return false;
 }
 
+bool mem_describe(void (*add)(void *arg, const char *text), void *arg) {
+    (void)add;
+    (void)arg;
+    return false;
+}
+
 #else
 
 /* jemalloc's size classes, computed instead of asked for: nallocx costs about as much as the
@@ -93,6 +99,11 @@ bool mem_usage(struct mem_usage *out) {
            read_size("stats.allocated", &out->allocated_bytes) &&
            read_size("stats.active", &out->active_bytes) &&
            read_size("stats.resident", &out->resident_bytes);
+}
+
+bool mem_describe(void (*add)(void *arg, const char *text), void *arg) {
+    malloc_stats_print(add, arg, NULL);
+    return true;
 }
 
 #endif

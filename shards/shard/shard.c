@@ -349,10 +349,15 @@ enum err shards_create(struct shards **out, const struct shards_config *c, const
         return ERR_NOMEM;
     a->mem = fresh;
     a->config = *c;
-    budget_init(&a->budget, c->count);
     enum err e = OK;
     if (a->config.seed == 0)
         e = rng_entropy(&a->config.seed, sizeof a->config.seed);
+    struct budget_peer *peers = mem_alloc_lines(&a->mem, c->count * sizeof *peers);
+    budget_init(&a->budget, c->count, peers);
+    if (peers == NULL)
+        e = ERR_NOMEM;
+    else
+        memset(peers, 0, c->count * sizeof *peers);
     if (e == OK)
         e = bus_create(&a->bus, &a->mem, c->count);
     for (; e == OK && a->count < c->count; a->count++)
@@ -444,6 +449,8 @@ int64_t shards_destroy(struct shards *a) {
     }
     if (a->bus != NULL)
         bus_destroy(a->bus, &a->mem);
+    if (a->budget.peers != NULL)
+        mem_free_lines(&a->mem, a->budget.peers, a->config.count * sizeof *a->budget.peers);
     struct mem last = a->mem;
     mem_free(&last, a, sizeof *a);
     return left + last.used_bytes;

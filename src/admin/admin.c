@@ -80,4 +80,5 @@ void admin_register(void) {
     slowlog_register();
     latency_register();
     debug_register();
+    memory_register();
 }

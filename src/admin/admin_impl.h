@@ -16,5 +16,6 @@ void config_cmds_register(void);
 void slowlog_register(void);
 void latency_register(void);
 void debug_register(void);
+void memory_register(void);
 
 #endif

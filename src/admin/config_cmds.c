@@ -128,6 +128,7 @@ static void config_rewrite_run(struct ctx *c) {
 static ON_SHARD void config_resetstat_each(struct ctx *c) {
     observe_reset_stats(instance_of(c->shard), &c->shard->mem);
     metrics_reset(c->shard);
+    c->shard->stats.longest_turn_ns = 0;
 }
 
 static const struct command rows[] = {

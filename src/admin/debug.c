@@ -90,14 +90,15 @@ static ON_SHARD void object_run(struct ctx *c) {
     struct access *a = keyspace_access(c->keyspace);
     access_at(a, c->now_ms);
     object_describe(e, &o);
-    int n = snprintf(text, sizeof text,
-                     "Value at:%p refcount:%d encoding:%s serializedlength:%zu lru:%u "
-                     "lru_seconds_idle:%lu shard:%u entry_bytes:%zu expire_ms:%ld form:%s "
-                     "elements:%lu weight:%u inner_expire_ms:%ld",
-                     (const void *)e, object_refcount(e), object_encoding(e), dump_len(e, &o),
-                     entry_access(e), (unsigned long)access_idle_s(a, entry_access(e)), c->shard->id, entry_bytes_total(e),
-                     (long)entry_expire_ms(e), o.form, (unsigned long)o.elements, o.weight,
-                     o.due_ms == OBJECT_NEVER ? 0L : (long)o.due_ms);
+    int n =
+        snprintf(text, sizeof text,
+                 "Value at:%p refcount:%d encoding:%s serializedlength:%zu lru:%u "
+                 "lru_seconds_idle:%lu shard:%u entry_bytes:%zu expire_ms:%ld form:%s "
+                 "elements:%lu weight:%u inner_expire_ms:%ld",
+                 (const void *)e, object_refcount(e), object_encoding(e), dump_len(e, &o),
+                 entry_access(e), (unsigned long)access_idle_s(a, entry_access(e)), c->shard->id,
+                 entry_bytes_total(e), (long)entry_expire_ms(e), o.form, (unsigned long)o.elements,
+                 o.weight, o.due_ms == OBJECT_NEVER ? 0L : (long)o.due_ms);
     ASSERT(n > 0 && n < TEXT_BYTES);
     reply_status(&c->reply, text);
 }

@@ -87,6 +87,7 @@ static ON_SHARD void put_databases(struct outbuf *out, const struct ctx *c) {
         int64_t ttl_ms = table_ttl_sum_ms(t, c->now_ms), most = INT64_MAX / SHARDS_MAX;
         put(out, RECORD_DB, db, DB_KEYS, (int64_t)table_count(t));
         put(out, RECORD_DB, db, DB_EXPIRES, (int64_t)table_expires(t));
+        put(out, RECORD_DB, db, DB_TABLE_BYTES, (int64_t)table_bytes(t));
         put(out, RECORD_DB, db, DB_TTL_MS, ttl_ms < 0 ? 0 : ttl_ms < most ? ttl_ms : most);
     }
 }
@@ -99,17 +100,18 @@ static ON_SHARD void put_lengths(struct outbuf *out, const struct ctx *c) {
     }
 }
 
-static ON_SHARD void info_each(struct ctx *c) {
+void info_send(struct ctx *c, uint32_t set) {
     struct outbuf *out = c->reply.out;
     const struct instance *in = instance_of(c->shard);
     const struct observed *seen = &in->observed;
-    uint32_t set = asked(c);
+    const struct budget_share *share = &c->shard->share;
     const struct tx_shard *tx = &c->shard->tx;
     struct part_head head = {.stats = c->shard->stats,
                              .tx = tx->stats,
                              .claims = tx->claims,
                              .claims_waiting = tx->waiting,
                              .errors = seen->error_codes};
+    head.share_bytes = share->bytes == BUDGET_UNLIMITED ? 0 : share->bytes;
     for (unsigned db = 0; db < keyspace_databases(c->keyspace); db++) {
         const struct table *t = keyspace_peek_table(c->keyspace, db);
         if (t == NULL)
@@ -136,6 +138,10 @@ static ON_SHARD void info_each(struct ctx *c) {
         put_databases(out, c);
     if (has(set, INFO_KEYSIZES))
         put_lengths(out, c);
+}
+
+static ON_SHARD void info_each(struct ctx *c) {
+    info_send(c, asked(c));
 }
 
 /* --- what home reads --- */
@@ -204,12 +210,17 @@ bool info_collect(struct info *in, enum record_kind kind, uint32_t index, int64_
     return any;
 }
 
-static void info_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) {
-    struct info in = {.ctx = c, .config = instance_of(c->shard)->config, .parts = parts, .n = n};
-    uint32_t set = asked(c);
-    outbuf_init(&in.out, &c->shard->mem);
+void info_open(struct info *in, const struct ctx *c, struct outbuf *const *parts, unsigned n) {
+    *in = (struct info){.ctx = c, .config = instance_of(c->shard)->config, .parts = parts, .n = n};
+    outbuf_init(&in->out, &c->shard->mem);
     for (unsigned part = 0; part < n; part++)
-        in.at[part] = errors_at() + info_head(&in, part).errors * sizeof(struct error_count);
+        in->at[part] = errors_at() + info_head(in, part).errors * sizeof(struct error_count);
+}
+
+static void info_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) {
+    struct info in;
+    uint32_t set = asked(c);
+    info_open(&in, c, parts, n);
     for (size_t s = 0; s < INFO_SECTIONS; s++) {
         if (!has(set, (enum info_section)s))
             continue;

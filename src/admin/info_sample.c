@@ -83,6 +83,8 @@ static const struct metric metrics[] = {
 static struct {
     _Atomic int64_t used_bytes[SHARDS_MAX];
     _Atomic int64_t peak_bytes, peak_s;
+    _Atomic int64_t over_since_ms; /* more than maxmemory is used since then; 0: it is not */
+    _Atomic int64_t over_ms;       /* for how long it was before */
 } seen;
 
 void info_peak_note(int64_t used_bytes, int64_t now_s) {
@@ -100,6 +102,26 @@ int64_t info_peak_bytes(void) {
 
 int64_t info_peak_s(void) {
     return atomic_load(&seen.peak_s);
+}
+
+/* --- how long there was more than maxmemory --- */
+
+static void note_over(bool over, int64_t now_ms) {
+    int64_t since = atomic_load(&seen.over_since_ms);
+    if (over == (since != 0))
+        return;
+    atomic_store(&seen.over_since_ms, over ? now_ms : 0);
+    if (!over)
+        atomic_fetch_add(&seen.over_ms, now_ms - since);
+}
+
+int64_t info_over_ms(int64_t now_ms) {
+    int64_t since = atomic_load(&seen.over_since_ms);
+    return since == 0 || now_ms < since ? 0 : now_ms - since;
+}
+
+int64_t info_over_total_ms(int64_t now_ms) {
+    return atomic_load(&seen.over_ms) + info_over_ms(now_ms);
 }
 
 /* --- ten times a second --- */
@@ -127,15 +149,20 @@ static void sample(struct shard *s) {
     int64_t used = 0;
     for (unsigned i = 0; i < shards_count(s->all); i++)
         used += atomic_load_explicit(&seen.used_bytes[i], memory_order_relaxed);
+    int64_t limit = atomic_load_explicit(&s->share.budget->limit, memory_order_relaxed);
     info_peak_note(used, s->wall_ms / 1000);
+    note_over(limit != 0 && used > limit, (int64_t)(s->now_ns / 1000000));
 }
 
 static void reset(struct shard *s) {
     struct keyspace_stats *k = keyspace_stats(s->keyspace);
-    k->hits = k->misses = k->expired = k->expired_inner = k->expiry_cuts = k->freed_late = k->evicted = 0;
+    k->hits = k->misses = k->expired = k->expired_inner = k->expiry_cuts = k->freed_late =
+        k->evicted = 0;
     s->stats = (struct shard_stats){0};
     s->tx.stats = (struct tx_stats){0};
     memset(instance_of(s)->rates, 0, sizeof instance_of(s)->rates);
+    atomic_store(&seen.over_ms, 0);
+    atomic_store(&seen.over_since_ms, 0);
 }
 
 void info_sample_register(void) {

@@ -147,6 +147,7 @@ void info_keysizes(struct info *in) {
 void info_shards(struct info *in) {
     int used = metrics_find("memory", "used_memory");
     int connections = metrics_find("clients", "connected_clients");
+    int evicted = metrics_find("stats", "evicted_keys");
     for (unsigned part = 0; part < in->n; part++) {
         struct part_head h = info_head(in, part);
         outbuf_printf(&in->out, "shard%u:keys=%lu,expires=%lu,ops=%lu,bytes=%ld,connections=%ld,",
@@ -158,6 +159,8 @@ void info_shards(struct info *in) {
             &in->out, "messages_sent=%lu,messages_received=%lu,borrows=%lu,longest_turn_usec=%lu,",
             (unsigned long)h.stats.messages_out, (unsigned long)h.stats.messages_in,
             (unsigned long)h.stats.borrows, (unsigned long)(h.stats.longest_turn_ns / 1000));
+        outbuf_printf(&in->out, "share=%ld,evicted=%ld,", (long)h.share_bytes,
+                      evicted < 0 ? 0L : (long)info_metric_of(in, part, (size_t)evicted));
         outbuf_printf(&in->out, "claims=%lu,claims_waiting=%lu,", (unsigned long)h.claims,
                       (unsigned long)h.claims_waiting);
         outbuf_printf(&in->out,

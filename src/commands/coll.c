@@ -98,7 +98,10 @@ static ON_SHARD struct entry *put(struct ctx *c, uint32_t key, const struct val 
     } else {
         value.object = val_object(v);
     }
-    return table_put(t, c->argv[key], ctx_hash(c, key), &value, expire_ms);
+    struct entry *e = table_put(t, c->argv[key], ctx_hash(c, key), &value, expire_ms);
+    if (likely(e != NULL))
+        keyspace_count_gone(c->keyspace, t, c->now_ms);
+    return e;
 }
 
 /* note_due: without memory for the note the sweep does not come by; the rows are dead for everyone

@@ -338,7 +338,10 @@ void ctx_oom(struct ctx *c) {
 
 bool ctx_delete(struct ctx *c, uint32_t i) {
     struct table *t = keyspace_peek_table(c->keyspace, c->db);
-    return t != NULL && table_delete(t, c->argv[i], ctx_hash(c, i));
+    if (t == NULL || !table_delete(t, c->argv[i], ctx_hash(c, i)))
+        return false;
+    keyspace_count_gone(c->keyspace, t, c->now_ms);
+    return true;
 }
 
 void ctx_fetch_ahead(struct ctx *c, uint32_t first, uint32_t step, unsigned n, uint64_t *hashes) {

@@ -42,6 +42,7 @@ static ON_SHARD bool put_view(struct ctx *c, const struct place *to, const struc
         ctx_oom(c);
         return false;
     }
+    keyspace_count_gone(c->keyspace, to->table, c->now_ms);
     /* table_put leaves an object alone that it finds in place; its pin would be one too many now.
      */
     if (held_already)

@@ -37,7 +37,8 @@ static ON_SHARD struct access *access_kept(struct ctx *c) {
 }
 
 #define MAY_TAKE_TIME                                                                              \
-    " Please note that when switching between policies at runtime LRU and LFU data will take some " \
+    " Please note that when switching between policies at runtime LRU and LFU data will take "     \
+    "some "                                                                                        \
     "time to adjust."
 
 static ON_SHARD void freq_run(struct ctx *c) {
@@ -48,9 +49,8 @@ static ON_SHARD void freq_run(struct ctx *c) {
     if (a->kind == ACCESS_COUNTED)
         reply_int(&c->reply, access_frequency(a, entry_access(e)));
     else
-        reply_error(&c->reply,
-                    "ERR An LFU maxmemory policy is not selected, access frequency not tracked."
-                    MAY_TAKE_TIME);
+        reply_error(&c->reply, "ERR An LFU maxmemory policy is not selected, access frequency not "
+                               "tracked." MAY_TAKE_TIME);
 }
 
 static ON_SHARD void idletime_run(struct ctx *c) {
@@ -59,10 +59,12 @@ static ON_SHARD void idletime_run(struct ctx *c) {
     if (e == NULL)
         return;
     if (a->kind == ACCESS_COUNTED)
-        reply_error(&c->reply,
-                    "ERR An LFU maxmemory policy is selected, idle time not tracked." MAY_TAKE_TIME);
+        reply_error(
+            &c->reply,
+            "ERR An LFU maxmemory policy is selected, idle time not tracked." MAY_TAKE_TIME);
     else if (a->kind == ACCESS_PLACED)
-        reply_error(&c->reply, "ERR An S3-FIFO maxmemory policy is selected, idle time not tracked.");
+        reply_error(&c->reply,
+                    "ERR An S3-FIFO maxmemory policy is selected, idle time not tracked.");
     else
         reply_int(&c->reply, (int64_t)access_idle_s(a, entry_access(e)));
 }

@@ -184,18 +184,37 @@ static ON_SHARD void scan_run(struct ctx *c) {
 
 /* --- RANDOMKEY --- */
 
-/* A part is the number of keys here and one of them; a shard whose picks have all expired counts as
- * empty. */
-static ON_SHARD void randomkey_each(struct ctx *c) {
+struct alive {
+    const struct ctx *c;
+    const struct entry *one;
+};
+
+static void visit_alive(void *arg, struct entry *e) {
+    struct alive *a = arg;
+    if (!ctx_expired(a->c, e))
+        a->one = e;
+}
+
+/* any_alive: dead ones that it comes across go; when it has met nothing else, it looks at all there is. */
+static ON_SHARD const struct entry *any_alive(struct ctx *c, const struct table *t) {
     enum { TRIES = 100 };
-    const struct table *t = keyspace_peek_table(c->keyspace, c->db);
-    const struct entry *e = NULL;
-    for (unsigned tries = 0; t != NULL && tries < TRIES; tries++) {
-        e = table_random(t, &c->shard->rng);
+    struct alive a = {.c = c};
+    for (unsigned tries = 0; tries < TRIES; tries++) {
+        const struct entry *e = table_random(t, &c->shard->rng);
         if (e == NULL || !ctx_expired(c, e))
-            break;
-        e = NULL;
+            return e;
+        struct span key = entry_key(e);
+        (void)keyspace_find(c->keyspace, c->db, key, hash_of(key), c->now_ms);
     }
+    for (uint64_t cursor = 0; cursor != TABLE_SCAN_END && a.one == NULL;)
+        cursor = table_scan(t, cursor, visit_alive, &a);
+    return a.one;
+}
+
+/* A part is the number of keys here and one of them. */
+static ON_SHARD void randomkey_each(struct ctx *c) {
+    const struct table *t = keyspace_peek_table(c->keyspace, c->db);
+    const struct entry *e = t == NULL ? NULL : any_alive(c, t);
     uint64_t keys = e == NULL ? 0 : table_count(t);
     outbuf_add(c->reply.out, (const char *)&keys, sizeof(keys));
     if (e != NULL)

@@ -4,7 +4,19 @@
 #include "shards/clock.h"
 #include "shards/evict.h"
 
-enum { FREE_AT_ONCE = 64, SLICE_KEYS = 16, SLICE_NS = 150000 };
+enum {
+    FREE_AT_ONCE = 64,
+    SLICE_KEYS = 16,
+    SLICE_NS = 150000,
+    SLICES_TO_PAY = 64,
+    /* What a shard may store without room when others can make some: a part of the limit or so many bytes, and the write. */
+    DEBT_PART = 64,
+    DEBT_LEAST = 1 << 20,
+    BALANCE_NS = 50000000,
+    BALANCE_SLICE_NS = 1000000,
+    BALANCE_LEAST = 4096,
+    BALANCE_PART = 256 /* of the limit, at most, in one look */
+};
 
 /* --- asking all shards for what they do not use --- */
 
@@ -21,27 +33,37 @@ static void settle_run(struct shard *at, struct bus_msg *m) {
     room_settle(at);
 }
 
-static void settle_done(struct shard *home, struct bus_msg *m) {
+/* pay_run: a shard without a key that may go has stored something all the same. */
+static void pay_run(struct shard *at, struct bus_msg *m) {
+    (void)m;
+    shard_claim();
+    for (unsigned i = 0; i < SLICES_TO_PAY && room_slice(at); i++)
+        ;
+}
+
+static void pressing_done(struct shard *home, struct bus_msg *m) {
     (void)m;
     instance_of(home)->pressing->out--;
 }
 
-static ON_SHARD void press(struct shard *s) {
-    struct instance *in = instance_of(s);
-    unsigned n = shards_count(s->all);
-    if (!budget_press(s->share.budget))
+static ON_SHARD void ask_others(struct shard *s, void (*run)(struct shard *at, struct bus_msg *m)) {
+    struct pressing *p = instance_of(s)->pressing;
+    if (p == NULL || p->out != 0)
         return;
-    in->trim(s);
-    if (in->pressing == NULL || in->pressing->out != 0)
-        return;
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < shards_count(s->all); i++) {
         if (i == s->id)
             continue;
-        struct bus_msg *m = &in->pressing->msg[i];
-        *m = (struct bus_msg){.run = settle_run, .done = settle_done, .to = (uint16_t)i};
-        in->pressing->out++;
-        shard_post(s, m);
+        p->msg[i] = (struct bus_msg){.run = run, .done = pressing_done, .to = (uint16_t)i};
+        p->out++;
+        shard_post(s, &p->msg[i]);
     }
+}
+
+static ON_SHARD void press(struct shard *s) {
+    if (!budget_press(s->share.budget))
+        return;
+    instance_of(s)->trim(s);
+    ask_others(s, settle_run);
 }
 
 static size_t pressing_bytes(const struct shard *s) {
@@ -91,21 +113,52 @@ static ON_SHARD bool evict_one(struct shard *s) {
     return true;
 }
 
+static struct budget_peer *peer_of(const struct shard *s) {
+    return &s->share.budget->peers[s->id];
+}
+
 /* free_one: what is dropped already goes first, then a key; false: there is nothing that may go. */
 static ON_SHARD bool free_one(struct shard *s) {
-    if (keyspace_stats(s->keyspace)->pending_free != 0) {
+    int64_t before = s->mem.used_bytes;
+    bool any = true;
+    if (keyspace_stats(s->keyspace)->pending_free != 0)
         (void)keyspace_free_some(s->keyspace, FREE_AT_ONCE);
-        return true;
+    else
+        any = evict_one(s);
+    if (any && before > s->mem.used_bytes) {
+        uint64_t bytes = (uint64_t)(before - s->mem.used_bytes);
+        struct budget_peer *me = peer_of(s);
+        uint64_t sum = atomic_load_explicit(&me->evicted_bytes, memory_order_relaxed) + bytes;
+        atomic_store_explicit(&me->evicted_bytes, sum, memory_order_relaxed);
     }
-    return evict_one(s);
+    return any;
+}
+
+/* others_can: let keys go for a shard that has none which may and wants so many bytes. */
+static ON_SHARD bool others_can(const struct shard *s, int64_t bytes) {
+    const struct budget *b = s->share.budget;
+    if (keyspace_eviction(s->keyspace) == EVICT_NONE)
+        return false;
+    int64_t most = atomic_load_explicit(&b->limit, memory_order_relaxed) / DEBT_PART;
+    most = (most > DEBT_LEAST ? most : DEBT_LEAST) + bytes;
+    if (budget_debt(b) > most)
+        return false;
+    for (unsigned i = 0; i < b->shards; i++)
+        if (i != s->id && atomic_load_explicit(&b->peers[i].evictable, memory_order_relaxed) != 0)
+            return true;
+    return false;
 }
 
 bool room_make_slow(struct shard *s, int64_t bytes) {
     int64_t lack;
     while (!budget_take(&s->share, s->mem.used_bytes, bytes, &lack)) {
         press(s);
-        if (!free_one(s))
-            return false;
+        if (!free_one(s)) {
+            if (!others_can(s, bytes))
+                return false;
+            ask_others(s, pay_run);
+            return true;
+        }
         /* What is freed beyond our own need pays the debt that others have made. */
         if (s->mem.used_bytes + bytes <= s->share.bytes)
             (void)budget_settle(&s->share, s->mem.used_bytes + bytes);
@@ -123,8 +176,31 @@ int64_t room_of_args(const struct span *argv, uint32_t from, uint32_t to) {
 
 /* --- between turns --- */
 
+static bool is_volatile(enum evict_policy p) {
+    return p >= EVICT_VOLATILE_LRU;
+}
+
+/* evictable: keys that the policy allows to go; of the first databases, which are those that are used. */
+static ON_SHARD uint64_t evictable(const struct shard *s) {
+    enum { LOOK_AT = 16 };
+    uint64_t n = 0;
+    enum evict_policy policy = keyspace_eviction(s->keyspace);
+    for (unsigned db = 0; db < LOOK_AT && db < keyspace_databases(s->keyspace); db++) {
+        const struct table *t = keyspace_peek_table(s->keyspace, db);
+        if (t != NULL)
+            n += is_volatile(policy) ? table_expires(t) : table_count(t);
+    }
+    return n;
+}
+
 void room_settle(struct shard *s) {
+    if (likely(s->share.bytes == BUDGET_UNLIMITED))
+        return;
     (void)budget_settle(&s->share, s->mem.used_bytes);
+    struct budget_peer *me = peer_of(s);
+    uint64_t n = evictable(s) + keyspace_stats(s->keyspace)->pending_free;
+    if (atomic_load_explicit(&me->evictable, memory_order_relaxed) != n)
+        atomic_store_explicit(&me->evictable, n, memory_order_relaxed);
 }
 
 bool room_slice(struct shard *s) {
@@ -139,4 +215,64 @@ bool room_slice(struct shard *s) {
     if (ns != 0)
         observe_event(s, LATENCY_EVICTION_CYCLE, ns);
     return debt;
+}
+
+/* --- balance --- */
+
+/* coldest: of some keys, how long ago the least recently used was used, or how seldom; at least 1. */
+static ON_SHARD uint64_t coldest(struct shard *s) {
+    enum { LOOK_AT = 8, MOST_OFTEN = 255 };
+    struct access *a = keyspace_access(s->keyspace);
+    uint64_t most = 0;
+    for (unsigned i = 0; i < LOOK_AT && a->kind != ACCESS_PLACED; i++) {
+        const struct table *t = keyspace_peek_table(s->keyspace, 0);
+        const struct entry *e = t == NULL ? NULL : table_random(t, &s->rng);
+        if (e == NULL)
+            break;
+        uint64_t cold = a->kind == ACCESS_COUNTED
+                            ? MOST_OFTEN - access_frequency(a, entry_access(e))
+                            : access_idle_s(a, entry_access(e));
+        most = cold > most ? cold : most;
+    }
+    return most + 1;
+}
+
+/* fair: of what all shards have evicted since the last look, what this one should have by the weight of its keys, beyond what
+ * it has. */
+static ON_SHARD int64_t fair(struct shard *s) {
+    struct balance *seen = &instance_of(s)->balance;
+    const struct budget *b = s->share.budget;
+    uint64_t all = 0, weights = 0, own, weight;
+    for (unsigned i = 0; i < b->shards; i++) {
+        all += atomic_load_explicit(&b->peers[i].evicted_bytes, memory_order_relaxed);
+        weights += atomic_load_explicit(&b->peers[i].weight, memory_order_relaxed);
+    }
+    own = atomic_load_explicit(&peer_of(s)->evicted_bytes, memory_order_relaxed);
+    weight = atomic_load_explicit(&peer_of(s)->weight, memory_order_relaxed);
+    double part = weights == 0 ? 0 : (double)weight / (double)weights;
+    int64_t wanted = (int64_t)((double)(all - seen->all_bytes) * part);
+    int64_t done = (int64_t)(own - seen->own_bytes);
+    *seen = (struct balance){seen->next_ns, all, own};
+    int64_t most = atomic_load_explicit(&b->limit, memory_order_relaxed) / BALANCE_PART;
+    wanted -= done + done / 4;
+    return wanted < most ? wanted : most;
+}
+
+void room_balance(struct shard *s) {
+    struct balance *seen = &instance_of(s)->balance;
+    if (likely(s->share.bytes == BUDGET_UNLIMITED) || s->now_ns < seen->next_ns ||
+        !budget_tight(s->share.budget) || keyspace_eviction(s->keyspace) == EVICT_NONE)
+        return;
+    bool late = s->now_ns - seen->next_ns > 4ULL * BALANCE_NS; /* what happened meanwhile is past */
+    seen->next_ns = s->now_ns + BALANCE_NS;
+    uint64_t weight = evictable(s) == 0 ? 0 : (uint64_t)s->mem.used_bytes / 1024 * coldest(s);
+    atomic_store_explicit(&peer_of(s)->weight, weight, memory_order_relaxed);
+    int64_t bytes = fair(s), floor = s->mem.used_bytes - bytes;
+    uint64_t from = clock_fine_ns();
+    if (late || bytes < BALANCE_LEAST)
+        return;
+    while (s->mem.used_bytes > floor && clock_fine_ns() - from < BALANCE_SLICE_NS)
+        for (unsigned i = 0; i < SLICE_KEYS; i++)
+            if (!free_one(s))
+                return;
 }

@@ -62,6 +62,7 @@ static ON_SHARD struct entry *put(struct ctx *c, uint32_t key, struct value *v, 
         ctx_oom(c);
         return NULL;
     }
+    keyspace_count_gone(c->keyspace, t, c->now_ms);
     return e;
 }
 

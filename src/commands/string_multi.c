@@ -110,6 +110,7 @@ static ON_SHARD struct prepared *prepare(struct ctx *c, uint32_t key, uint64_t h
 static ON_SHARD void store(struct ctx *c, uint32_t key, struct prepared *made) {
     if (made != NULL) {
         table_commit(made, c->now_ms);
+        keyspace_count_gone(c->keyspace, keyspace_peek_table(c->keyspace, c->db), c->now_ms);
     } else {
         uint64_t hash = ctx_hash(c, key);
         if (keyspace_find(c->keyspace, c->db, c->argv[key], hash, c->now_ms) == NULL)

@@ -108,6 +108,8 @@ static const struct config_row rows[] = {
     ENUM("enable-debug-command", debug_command, "no", debug_choices, 0),
     INT("databases", databases, "16", 1, 65536, 0),
     MEMORY("maxmemory", maxmemory_bytes, "0", 0, CONFIG_MUTABLE),
+    {"maxmemory-clients", &memory_or_percent_kind, CONFIG_MUTABLE, AT(maxmemory_clients), "0", -100,
+     INT64_MAX, NULL},
     ENUM("maxmemory-policy", maxmemory_policy, "noeviction", policies, CONFIG_MUTABLE),
     INT("maxmemory-samples", maxmemory_samples, "5", 1, INT32_MAX, CONFIG_MUTABLE),
     INT("lfu-log-factor", lfu_log_factor, "10", 0, INT32_MAX, CONFIG_MUTABLE),
@@ -135,10 +137,15 @@ static const struct config_row rows[] = {
     FIXED_INT("tls-port", "0", 0, 65535, CONFIG_MUTABLE),
     {"notify-keyspace-events", &events_kind, CONFIG_MUTABLE | CONFIG_FIXED, CONFIG_NO_FIELD, "", 0,
      CONFIG_TEXT_MAX, NULL},
-    FIXED_INT("maxmemory-clients", "0", 0, INT64_MAX, CONFIG_MUTABLE),
     {"oom-score-adj-values", &oom_values_kind, CONFIG_MUTABLE | CONFIG_MULTI | CONFIG_FIXED,
      CONFIG_NO_FIELD, "0 200 800", -2000, 2000, NULL},
     FIXED_BOOL("jemalloc-bg-thread", "yes", CONFIG_MUTABLE),
+    /* freeing never stops a shard, whatever these say */
+    BOOL("lazyfree-lazy-eviction", lazy_eviction, "no", CONFIG_MUTABLE),
+    BOOL("lazyfree-lazy-expire", lazy_expire, "no", CONFIG_MUTABLE),
+    BOOL("lazyfree-lazy-server-del", lazy_server_del, "no", CONFIG_MUTABLE),
+    BOOL("lazyfree-lazy-user-del", lazy_user_del, "no", CONFIG_MUTABLE),
+    BOOL("lazyfree-lazy-user-flush", lazy_user_flush, "no", CONFIG_MUTABLE),
     /* taken, not used yet */
     BOOL("always-show-logo", always_show_logo, "no", LATER_AT_START),
     ENUM("oom-score-adj", oom_score_adj, "no", oom_scores, LATER),
@@ -147,11 +154,6 @@ static const struct config_row rows[] = {
     BOOL("dynamic-hz", dynamic_hz, "yes", LATER),
     BOOL("activerehashing", active_rehashing, "yes", LATER),
     INT("acllog-max-len", acl_log_len_max, "128", 0, INT64_MAX, LATER),
-    BOOL("lazyfree-lazy-eviction", lazy_eviction, "no", LATER),
-    BOOL("lazyfree-lazy-expire", lazy_expire, "no", LATER),
-    BOOL("lazyfree-lazy-server-del", lazy_server_del, "no", LATER),
-    BOOL("lazyfree-lazy-user-del", lazy_user_del, "no", LATER),
-    BOOL("lazyfree-lazy-user-flush", lazy_user_flush, "no", LATER),
     TEXT("dir", dir, "./", CONFIG_UNUSED | CONFIG_PROTECTED),
     TEXT("dbfilename", rdb_name, "dump.rdb", CONFIG_UNUSED | CONFIG_PROTECTED),
     BOOL("stop-writes-on-bgsave-error", rdb_stop_writes, "yes", LATER),
@@ -411,6 +413,12 @@ static void add_redis_problem(const struct config_row *row, enum problem problem
         break;
     case NOT_MEMORY:
         text_addf(out, "argument must be a memory value");
+        break;
+    case NOT_MEMORY_OR_PERCENT:
+        text_addf(out, "argument must be a memory or percent value");
+        break;
+    case PERCENT_TOO_LARGE:
+        text_addf(out, "percentage argument must be less or equal to %" PRId64, -row->min);
         break;
     case NOT_A_CHOICE:
         if (row->choices == NULL) {

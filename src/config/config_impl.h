@@ -28,6 +28,8 @@ enum problem {
     NOT_A_NUMBER,
     OUT_OF_RANGE,
     NOT_MEMORY,
+    NOT_MEMORY_OR_PERCENT,
+    PERCENT_TOO_LARGE,
     NOT_A_CHOICE,
     TOO_LONG,
     ZERO_BYTE,
@@ -67,8 +69,9 @@ struct kind {
     void (*line)(const struct config_row *row, const void *field, unsigned part, struct text *out);
     unsigned parts; /* 0: one */
 };
-extern const struct kind int_kind, octal_kind, memory_kind, bool_kind, enum_kind, text_kind,
-    limit_kind, cpus_kind, percentiles_kind, template_kind, save_kind, events_kind, oom_values_kind;
+extern const struct kind int_kind, octal_kind, memory_kind, memory_or_percent_kind, bool_kind,
+    enum_kind, text_kind, limit_kind, cpus_kind, percentiles_kind, template_kind, save_kind,
+    events_kind, oom_values_kind;
 
 /* What notify-keyspace-events may consist of. */
 #define CONFIG_EVENT_CLASSES "Ag$lshzxeKEtmdn"

@@ -127,6 +127,48 @@ static void memory_allowed(const struct config_row *row, struct text *out) {
     text_addf(out, "a number of bytes such as 64000, 100mb or 2gb, at least %" PRId64, row->min);
 }
 
+/* Bytes, or "20%", which is kept as -20. */
+static enum problem memory_or_percent_set(const struct config_row *row, void *field,
+                                          const struct span *values, unsigned n) {
+    struct span s = values[0];
+    int64_t v;
+
+    (void)n;
+    if (s.len == 0 || s.ptr[s.len - 1] != '%')
+        return read_memory(s, &v) ? store_bounded(row, field, v) : NOT_MEMORY_OR_PERCENT;
+    s.len--;
+    if (!words_int(s, &v) || v < 0)
+        return NOT_MEMORY_OR_PERCENT;
+    if (v > -row->min)
+        return PERCENT_TOO_LARGE;
+    *(int64_t *)field = -v;
+    return FINE;
+}
+
+static void memory_or_percent_get(const struct config_row *row, const void *field,
+                                  struct text *out) {
+    int64_t v = *(const int64_t *)field;
+
+    if (v < 0)
+        text_addf(out, "%" PRId64 "%%", -v);
+    else
+        int_get(row, field, out);
+}
+
+static void memory_or_percent_line(const struct config_row *row, const void *field, unsigned part,
+                                   struct text *out) {
+    if (*(const int64_t *)field < 0)
+        memory_or_percent_get(row, field, out);
+    else
+        memory_line(row, field, part, out);
+}
+
+static void memory_or_percent_allowed(const struct config_row *row, struct text *out) {
+    text_addf(out,
+              "a number of bytes such as 64000 or 100mb, or a percentage from 0%% to %" PRId64 "%%",
+              -row->min);
+}
+
 /* --- words --- */
 
 static enum problem bool_set(const struct config_row *row, void *field, const struct span *values,
@@ -458,6 +500,8 @@ static void oom_values_allowed(const struct config_row *row, struct text *out) {
 const struct kind int_kind = {int_set, int_get, int_allowed, NULL, 0};
 const struct kind octal_kind = {octal_set, octal_get, octal_allowed, NULL, 0};
 const struct kind memory_kind = {memory_set, int_get, memory_allowed, memory_line, 0};
+const struct kind memory_or_percent_kind = {memory_or_percent_set, memory_or_percent_get,
+                                            memory_or_percent_allowed, memory_or_percent_line, 0};
 const struct kind bool_kind = {bool_set, bool_get, bool_allowed, NULL, 0};
 const struct kind enum_kind = {enum_set, enum_get, enum_allowed, NULL, 0};
 const struct kind text_kind = {text_set, text_get, text_allowed, NULL, 0};

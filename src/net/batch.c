@@ -139,6 +139,7 @@ static ON_SHARD void drop_input(struct batch *b, bool retained) {
         mem_free(m, t, sizeof *t + t->cap);
     }
     b->texts = NULL;
+    b->kept_bytes = 0;
     if (unlikely(!list_empty(&b->watched)))
         exec_unwatch(b->net, &b->watched);
     if (retained && b->buf != NULL)

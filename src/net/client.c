@@ -321,6 +321,7 @@ NET_METRIC(commands)
 NET_METRIC(protocol_errors)
 NET_METRIC(query_limit)
 NET_METRIC(output_limit)
+NET_METRIC(evicted)
 NET_METRIC(bytes_in)
 NET_METRIC(bytes_out)
 NET_METRIC(reads)
@@ -379,6 +380,7 @@ static const struct metric metrics[] = {
     {"stats", "rejected_connections", read_rejected},
     {"stats", "client_query_buffer_limit_disconnections", read_query_limit},
     {"stats", "client_output_buffer_limit_disconnections", read_output_limit},
+    {"stats", "evicted_clients", read_evicted},
     {"stats", "protocol_errors", read_protocol_errors},
 };
 

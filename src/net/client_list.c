@@ -83,7 +83,8 @@ static size_t text_bytes(const char *text) {
 
 static size_t total_bytes(const struct conn *c, const struct input_use *in) {
     const struct session *s = &c->session;
-    return sizeof *c + in->waiting + in->unused + in->args + c->out.held +
+    size_t parser = c->partial == NULL ? 0 : c->partial->parser.args_cap * sizeof(struct resp_arg);
+    return sizeof *c + parser + in->waiting + in->unused + in->args + c->out.held +
            c->out.ref_cap * sizeof *c->out.refs + c->batches * sizeof(struct batch) +
            exec_bytes(c) + text_bytes(s->name) + text_bytes(s->lib_name) + text_bytes(s->lib_ver);
 }

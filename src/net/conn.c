@@ -49,6 +49,7 @@ static ON_SHARD void conn_free(struct conn *c) {
     list_del(&c->dirty);
     list_del(&c->todo);
     list_del(&c->held);
+    client_forget(c);
     monitor_stop(c);
     n->conn_count--;
     atomic_fetch_sub(&n->shared->live[n->shard->id], 1);
@@ -87,11 +88,13 @@ static struct conn *conn_of(struct stream *s) {
 static void on_data(struct stream *s, struct io_buf *buf) {
     shard_claim();
     input_data(conn_of(s), buf);
+    client_changed(conn_of(s));
 }
 
 static void on_direct(struct stream *s, size_t n) {
     shard_claim();
     input_direct(conn_of(s), n);
+    client_changed(conn_of(s));
 }
 
 static void on_writable(struct stream *s) {
@@ -168,6 +171,7 @@ void conn_adopt(struct net *n, struct adopted *a) {
     list_init(&c->held);
     list_init(&c->monitor);
     list_init(&c->watched);
+    list_init(&c->size);
     list_add_tail(&n->conns, &c->link);
     n->conn_count++;
     n->stats.connections++;
@@ -215,11 +219,10 @@ void conn_check_all(struct net *n) {
             conn_break(c);
         }
         struct client_use use = client_use(c);
+        client_note(c, &use);
         most.input = use.input > most.input ? use.input : most.input;
         most.output = use.output > most.output ? use.output : most.output;
-        most.total += use.total;
     }
-    n->clients.bytes = most.total;
     n->clients.input_max[n->clients.next] = most.input;
     n->clients.output_max[n->clients.next] = most.output;
     n->clients.next = (n->clients.next + 1) % NET_RECENT_S;
@@ -306,6 +309,7 @@ static void tick(struct timer *t) {
     if (was_freeing && !freeing)
         n->release_s = NET_RELEASE_S;
     bool evicting = room_slice(s);
+    room_balance(s);
     note_events(n);
     metrics_tick(s);
     if (n->instance->pause_until_ms <= loop_wall_ms(s->loop))
@@ -318,7 +322,8 @@ static void tick(struct timer *t) {
         if (n->release_s != 0 && --n->release_s == 0)
             mem_release_idle();
     }
-    net_tick_set(n, more || freeing || evicting ? now : now + NET_TICK_MS * 1000000ULL);
+    bool crowded = client_evict_due(n); /* net_turn_end goes on with it */
+    net_tick_set(n, more || freeing || evicting || crowded ? now : now + NET_TICK_MS * 1000000ULL);
 }
 
 static enum err net_start(struct shard *s) {
@@ -342,6 +347,7 @@ static enum err net_start(struct shard *s) {
     list_init(&n->todo);
     list_init(&n->adopt);
     list_init(&n->monitors);
+    client_evict_init(n);
     pause_start(n);
     outbuf_init(&n->seen, &s->mem);
     observe_start(in);
@@ -377,13 +383,8 @@ static bool waits_for_exec(const struct conn *c) {
            c->out.len - c->out_sent < NET_SPARE_BYTES / 2 && c->refs_sent == c->out.ref_count;
 }
 
-static void net_turn_end(struct shard *s) {
-    shard_claim();
-    struct net *n = instance_of(s)->net;
-    if (unlikely(n == NULL))
-        return;
-    monitor_send(n);
-    room_settle(s);
+/* see_dirty: sends what connections have, and sees those to their end that have come to it. */
+static ON_SHARD void see_dirty(struct net *n) {
     while (!list_empty(&n->dirty)) {
         struct conn *c = CONTAINER_OF(n->dirty.next, struct conn, dirty);
         list_del(&c->dirty);
@@ -394,9 +395,22 @@ static void net_turn_end(struct shard *s) {
         }
         if (!waits_for_exec(c))
             output_flush(c);
+        client_changed(c);
         if (unlikely(c->closing))
             conn_todo(c);
     }
+}
+
+static void net_turn_end(struct shard *s) {
+    shard_claim();
+    struct net *n = instance_of(s)->net;
+    if (unlikely(n == NULL))
+        return;
+    monitor_send(n);
+    room_settle(s);
+    see_dirty(n);
+    if (unlikely(client_evict(n)))
+        see_dirty(n);
     if (!s->lent && unlikely(!list_empty(&n->todo) || !list_empty(&n->adopt))) {
         conn_owner_work(n);
         if (!list_empty(&n->dirty))

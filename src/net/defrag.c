@@ -3,8 +3,9 @@
  * Once a second the allocator is asked what its slabs have free. When that is more than active-defrag-ignore-bytes and more
  * than active-defrag-threshold-lower percent of what is in use, a walk over all keys begins (shards/defrag.h), in slices of
  * SLICE_NS between commands, with pauses between them so that it takes a share of the core: active-defrag-cycle-min percent at
- * threshold-lower, active-defrag-cycle-max at threshold-upper. One walk is enough to empty every sparse slab, so it goes to its end whatever
- * the allocator says meanwhile. One that has gained little is not followed by another at once.
+ * threshold-lower, active-defrag-cycle-max at threshold-upper. One walk empties every slab that was sparse when it began, so it goes to its end whatever
+ * the allocator says meanwhile. When it has gained much, as after many deletes, which may still go on, others follow until less
+ * than threshold-lower is left, however few bytes that is; when it has gained little, there is none for a while.
  */
 #include "anax/metrics.h"
 #include "net_impl.h"
@@ -42,6 +43,7 @@ static ON_SHARD void walk_end(struct net *n) {
     bool gained = moved_bytes >= d->free_bytes / GAIN_PART || d->walk.mover.everything;
     d->over_ns += ns;
     d->percent = 0;
+    d->again = gained;
     d->wait_s = gained ? 0 : d->last_wait_s == 0 ? 1 : d->last_wait_s * 2;
     d->wait_s = d->last_wait_s = d->wait_s < WAIT_MAX_S ? d->wait_s : WAIT_MAX_S;
     LOGV("shard %u: defragmentation moved %lu bytes in %lu ms", n->shard->id,
@@ -85,24 +87,31 @@ static bool worth_it(struct net *n, unsigned *percent) {
         return true;
     if (!c->activedefrag || !mover_look(v, (unsigned)c->defrag_lower_percent, &s))
         return false;
-    n->defrag.free_bytes = s.free_bytes;
     uint64_t in_use = s.allocated_bytes + 1, free_percent = s.free_bytes * 100 / in_use;
     *percent = effort(c, free_percent);
-    return s.movable_bytes != 0 && s.free_bytes > (uint64_t)c->defrag_ignore_bytes &&
+    if (n->defrag.percent == 0)
+        n->defrag.free_bytes = s.free_bytes;
+    return s.movable_bytes != 0 &&
+           (n->defrag.again || s.free_bytes > (uint64_t)c->defrag_ignore_bytes) &&
            (int64_t)free_percent >= c->defrag_lower_percent;
 }
 
 void defrag_look(struct net *n) {
     struct net_defrag *d = &n->defrag;
     unsigned percent;
-    if (d->percent != 0)
+    if (d->percent != 0) {
+        bool more = worth_it(n, &percent);
+        d->percent = more && percent > d->percent ? percent : d->percent;
         return;
+    }
     if (d->wait_s != 0 && !n->instance->defrag_all) {
         d->wait_s--;
         return;
     }
-    if (!worth_it(n, &percent))
+    if (!worth_it(n, &percent)) {
+        d->again = false;
         return;
+    }
     d->percent = percent;
     d->began_ns = n->shard->now_ns;
     d->moved_bytes = d->walk.mover.moved_bytes;

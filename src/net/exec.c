@@ -38,14 +38,9 @@ bool exec_writes(const struct conn *c) {
 
 size_t exec_bytes(const struct conn *c) {
     const struct batch *b = c->body;
-    size_t bytes = 0;
     if (b == NULL)
         return 0;
-    for (const struct text *t = b->texts; t != NULL; t = t->next)
-        bytes += sizeof *t + t->cap;
-    for (uint32_t i = 0; i < b->big_count; i++)
-        bytes += b->bigs[i].blob != NULL ? b->bigs[i].blob->cap : 0;
-    return bytes + sizeof *b + (b->ops != b->own_ops ? b->ops_cap * sizeof *b->ops : 0) +
+    return b->kept_bytes + sizeof *b + (b->ops != b->own_ops ? b->ops_cap * sizeof *b->ops : 0) +
            (b->args != b->own_args ? b->args_cap * sizeof *b->args : 0);
 }
 
@@ -59,6 +54,7 @@ static char *text_room(struct batch *b, size_t len) {
             return NULL;
         *t = (struct text){.next = b->texts, .cap = cap};
         b->texts = t;
+        b->kept_bytes += sizeof *t + cap;
     }
     t->len += len;
     return t->bytes + t->len - len;
@@ -85,6 +81,7 @@ static bool keep(struct batch *body, struct batch *from, const struct op *op) {
             return false;
         mine->argv[i] = op->argv[i];
         if (big != NULL) {
+            body->kept_bytes += big->blob->cap;
             big->blob = NULL;
             continue;
         }

@@ -6,7 +6,7 @@
  *   unit.c     batches that are transactions           exec.c    MULTI, EXEC, DISCARD, WATCH, UNWATCH
  *   listen.c   sockets, accept, which shard            client*.c CLIENT, HELLO, SELECT, ...
  *   slow.c     slow and large commands                 pause.c   CLIENT PAUSE, UNPAUSE, REPLY
- *   defrag.c   memory of sparse slabs given back
+ *   defrag.c   memory of sparse slabs given back     client_evict.c maxmemory-clients
  *
  * A batch holds up to NET_BATCH_COMMANDS commands of one connection. Its commands are dealt to parts, one
  * per shard; a part is one message and collects the replies of its commands in one outbuf. The batch's
@@ -167,6 +167,7 @@ struct batch {
     struct outbuf refusal; /* what check() replied */
     struct big *bigs;
     uint32_t big_count, big_cap;
+    size_t kept_bytes;  /* of texts, and of bigs that MULTI keeps */
     struct part *parts; /* one per shard */
     struct op own_ops[NET_BATCH_COMMANDS];
     struct span own_args[NET_BATCH_ARGS];
@@ -218,6 +219,9 @@ struct conn {
     struct list todo;    /* net->todo: the owner has to see it */
     struct list held;    /* net->held: waits for the end of CLIENT PAUSE */
     struct list monitor; /* net->monitors */
+    struct list size;    /* net->clients.sizes, when it may be evicted */
+    size_t noted_bytes,
+        noted_values; /* what it took when it was looked at; large values that it was sent then */
     struct partial *partial;
     struct batch *body;               /* MULTI's, or NULL */
     struct list watched;              /* WATCH */
@@ -258,16 +262,20 @@ struct adopted {
     bool is_unix;
 };
 
-/* What the connections of a shard take, as looked at once a second. */
-enum { NET_RECENT_S = 8 };
+/* What the connections of a shard take, as looked at once a second, and more often for maxmemory-clients. */
+enum { NET_RECENT_S = 8, NET_SIZES = 20 };
 struct net_clients {
-    size_t bytes;                                             /* all of them */
+    size_t bytes;                 /* all of them */
+    size_t value_bytes;           /* beside these: large values under way to them */
+    struct list sizes[NET_SIZES]; /* by what they take */
+    bool telling;                 /* the other shards are told */
     size_t input_max[NET_RECENT_S], output_max[NET_RECENT_S]; /* one of them, a place per second */
     unsigned next;
 };
 
 struct net_stats {
     uint64_t connections, rejected, commands, protocol_errors, query_limit, output_limit;
+    uint64_t evicted; /* clients */
     uint64_t bytes_in, bytes_out, reads, writes, monitor_lost, expire_ns;
 };
 
@@ -277,6 +285,7 @@ struct net_defrag {
     struct defrag walk;
     unsigned percent;             /* of the core, for the walk that is under way; 0: none is */
     unsigned wait_s, last_wait_s; /* seconds without a look; after the last walk */
+    bool again;                   /* the last walk has gained much */
     size_t free_bytes;            /* what slabs had free when the walk began */
     uint64_t moved_bytes;         /* what the mover had moved by then */
     uint64_t began_ns;            /* the walk that is under way */
@@ -506,6 +515,23 @@ struct client_use {
     size_t input, output, total;
 };
 struct client_use client_use(const struct conn *c);
+
+/* --- client_evict.c --- */
+void client_evict_init(struct net *n);
+/* client_note: the connection takes that much now. client_forget: it has gone, or is about to. O(1). */
+void client_note(struct conn *c, const struct client_use *use);
+void client_forget(struct conn *c);
+/* client_changed: it may take something else now. */
+static inline void client_changed(struct conn *c) {
+    if (unlikely(c->net->instance->config->maxmemory_clients != 0)) {
+        struct client_use use = client_use(c);
+        client_note(c, &use);
+    }
+}
+/* client_evict: ends connections, the largest first, while all shards' together take too much; true when it has ended
+ * some. client_evict_due: there is more for it to do. */
+bool client_evict(struct net *n);
+bool client_evict_due(const struct net *n);
 
 /* --- client.c --- */
 void client_describe(const struct conn *c, struct outbuf *out);

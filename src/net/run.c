@@ -203,11 +203,14 @@ static bool may_store(const struct op *op) {
     return (op->kind == OP_RUN || op->kind == OP_ACROSS) && op->cmd->flags & CMD_DENY_OOM;
 }
 
-/* has_room: for the arguments, but for one that is in memory already. */
+/* bytes_of: what a command may store: its arguments, but for one that is in memory already. */
+static int64_t bytes_of(const struct batch *b, const struct op *op) {
+    return room_of_args(op->argv, 1, op->argc - (big_of(b, op) != NULL ? 1 : 0));
+}
+
 static ON_SHARD bool has_room(const struct batch *b, struct shard *at, const struct op *op) {
-    bool taken = big_of(b, op) != NULL && at == b->net->shard;
     const struct table *t = keyspace_peek_table(at->keyspace, op->db);
-    int64_t bytes = room_of_args(op->argv, 1, op->argc - (taken ? 1 : 0));
+    int64_t bytes = bytes_of(b, op);
     return room_make(at, bytes + (t == NULL ? 0 : (int64_t)table_growth(t)));
 }
 
@@ -233,7 +236,7 @@ bool run_has_room(const struct batch *b, struct shard *at) {
         if (op->kind == OP_ACROSS)
             bytes += bytes_here(op, at);
         else if (op->shard == at->id)
-            bytes += room_of_args(op->argv, 1, op->argc);
+            bytes += bytes_of(b, op);
     }
     return bytes == 0 || room_make(at, bytes);
 }

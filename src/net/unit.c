@@ -569,10 +569,13 @@ static bool looks_early(const struct batch *b) {
 }
 
 static bool reads_in_place(const struct batch *b) {
-    for (uint32_t i = 0; i < b->op_count; i++)
-        if (b->ops[i].kind == OP_ACROSS &&
-            (b->ops[i].cmd->across->at != 0 || b->ops[i].cmd->across->decide != NULL))
+    for (uint32_t i = 0; i < b->op_count; i++) {
+        const struct op *op = &b->ops[i];
+        if (op->kind == OP_ALL && op->cmd->flags & CMD_LONG)
+            return true; /* a worker may read it */
+        if (op->kind == OP_ACROSS && (op->cmd->across->at != 0 || op->cmd->across->decide != NULL))
             return true;
+    }
     return false;
 }
 

@@ -29,7 +29,7 @@ static struct inner *move_inner(struct btree *t, struct mover *v, struct inner *
 
 /* repoint: the places of all elements of a leaf in the index. */
 static void repoint(struct btree *t, const struct leaf *from, struct leaf *to) {
-    uint64_t hash[LEAF_ELEMENTS_MAX];
+    uint64_t hash[LEAF_ELEMENTS_MAX] = {0};
     for (unsigned i = 0; i < to->count; i++) {
         hash[i] = hash_of(leaf_member(to, i));
         prefetch(index_at(&t->index, index_bucket(&t->index, hash[i])));

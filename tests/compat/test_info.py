@@ -21,19 +21,6 @@ ABSENT = {
         "cluster_connections": NOT_HERE + "a cluster", "tracking_clients": NOT_HERE + "tracking",
         "clients_in_timeout_table": NOT_HERE + "commands that block",
     },
-    "memory": {
-        "used_memory_lua": NOT_HERE + "scripts", "used_memory_vm_eval": NOT_HERE + "scripts",
-        "used_memory_lua_human": NOT_HERE + "scripts", "used_memory_scripts_eval": NOT_HERE + "scripts",
-        "number_of_cached_scripts": NOT_HERE + "scripts", "number_of_functions": NOT_HERE + "scripts",
-        "number_of_libraries": NOT_HERE + "scripts", "used_memory_vm_functions": NOT_HERE + "scripts",
-        "used_memory_vm_total": NOT_HERE + "scripts", "used_memory_vm_total_human": NOT_HERE + "scripts",
-        "used_memory_functions": NOT_HERE + "scripts", "used_memory_scripts": NOT_HERE + "scripts",
-        "used_memory_scripts_human": NOT_HERE + "scripts", "mem_not_counted_for_evict": NOT_HERE + "eviction",
-        "mem_replication_backlog": NOT_HERE + "replication", "mem_total_replication_buffers": NOT_HERE + "replication",
-        "mem_clients_slaves": NOT_HERE + "replication",
-        "mem_cluster_links": NOT_HERE + "a cluster", "mem_aof_buffer": NOT_HERE + "an AOF",
-        "active_defrag_running": NOT_HERE + "defragmentation",
-    },
     "persistence": {
         "current_cow_peak": NOT_HERE + "forks", "current_cow_size": NOT_HERE + "forks",
         "current_cow_size_age": NOT_HERE + "forks", "current_fork_perc": NOT_HERE + "forks",
@@ -54,18 +41,10 @@ ABSENT = {
         "sync_full": NOT_HERE + "replication", "sync_partial_ok": NOT_HERE + "replication",
         "sync_partial_err": NOT_HERE + "replication",
         "expired_stale_perc": "expiry does not sample",
-        "evicted_keys": NOT_HERE + "eviction", "evicted_clients": NOT_HERE + "eviction",
-        "total_eviction_exceeded_time": NOT_HERE + "eviction",
-        "current_eviction_exceeded_time": NOT_HERE + "eviction",
         "pubsub_channels": NOT_HERE + "publishing", "pubsub_patterns": NOT_HERE + "publishing",
         "pubsubshard_channels": NOT_HERE + "publishing",
         "latest_fork_usec": NOT_HERE + "forks", "total_forks": NOT_HERE + "forks",
         "migrate_cached_sockets": NOT_HERE + "a cluster", "slave_expires_tracked_keys": NOT_HERE + "replication",
-        "active_defrag_hits": NOT_HERE + "defragmentation", "active_defrag_misses": NOT_HERE + "defragmentation",
-        "active_defrag_key_hits": NOT_HERE + "defragmentation",
-        "active_defrag_key_misses": NOT_HERE + "defragmentation",
-        "total_active_defrag_time": NOT_HERE + "defragmentation",
-        "current_active_defrag_time": NOT_HERE + "defragmentation",
         "tracking_total_keys": NOT_HERE + "tracking", "tracking_total_items": NOT_HERE + "tracking",
         "tracking_total_prefixes": NOT_HERE + "tracking", "unexpected_error_replies": NOT_HERE + "replication",
         "dump_payload_sanitizations": NOT_HERE + "RESTORE",
@@ -83,7 +62,7 @@ OURS = {
     "stats": {"expired_subkeys", "client_query_buffer_limit_disconnections", "client_output_buffer_limit_disconnections",
               "eventloop_cycles", "eventloop_duration_sum", "eventloop_duration_cmd_sum",
               "instantaneous_eventloop_cycles_per_sec", "instantaneous_eventloop_duration_usec",
-              "acl_access_denied_auth", "protocol_errors", "monitor_lines_lost",
+              "acl_access_denied_auth", "active_defrag_cpu_milliseconds", "protocol_errors", "monitor_lines_lost",
               "shard_messages", "shard_borrows", "shard_doorbells"},
 }
 SECTIONS_DEFAULT = ["Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Modules",
@@ -250,8 +229,8 @@ def test_dataset_and_overhead(fresh):
         if not fresh.is_anax:
             return
         assert now["used_memory_dataset"] + now["used_memory_overhead"] == now["used_memory"]
-        if not SLOW:  # 64 + up to 9 + 6 bytes, in a size class of 80; buckets of 64 bytes for 9 keys
-            assert 30_000 * 80 <= now["used_memory_dataset"] - before["used_memory_dataset"] < 30_000 * 90
+        if not SLOW:  # 64 + up to 9 + 6 bytes, in a size class of 80 (connections are looked at once a second); buckets of 64 bytes for 9 keys
+            assert 30_000 * 79 <= now["used_memory_dataset"] - before["used_memory_dataset"] < 30_000 * 90
             assert 30_000 * 6 <= tables(now) - tables(before) < 30_000 * 13 + fresh.shards * 65536  # a segment
         share = now["used_memory_dataset"] / (now["used_memory"] - now["used_memory_startup"]) * 100
         told = float(fresh.info("memory")["used_memory_dataset_perc"][:-1])
@@ -523,7 +502,7 @@ def test_shards_add_up(fresh):
         assert [f for f, _ in lines] == ["shard%d" % i for i in range(len(lines))]
         parts = [{k: int(v) for k, v in (p.split("=") for p in line.split(","))} for _, line in lines]
         assert list(parts[0]) == ["keys", "expires", "ops", "bytes", "connections", "messages_sent",
-                                  "messages_received", "borrows", "longest_turn_usec", "claims",
+                                  "messages_received", "borrows", "longest_turn_usec", "share", "evicted", "claims",
                                   "claims_waiting", "transactions_started", "transactions_yielded",
                                   "steps_waited"]
         assert len(parts) == int(dict(got["Server"])["shards"])

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from harness import Error, Server, encode, wait_until
+from harness import NULL_ARRAY, Error, Server, encode, wait_until
 
 OOM = b"OOM command not allowed when used memory > 'maxmemory'."
 SLACK = 100_000  # connections, their buffers, and what INFO itself takes
@@ -39,7 +39,7 @@ def test_the_experiment_of_tutorials(shards):
                 count += 1
             assert reply == OOM
             stored[kind] = count
-    assert stored["anax"] >= 9000
+    assert stored["anax"] >= (9000 if shards < 8 else 8700)  # eight tables and eight ends of each buffer
     assert stored["anax"] > stored["redis"]
 
 
@@ -188,6 +188,29 @@ def test_room_that_others_do_not_use_moves(shards):
         assert used(c) - idle >= 0.93 * (top - idle)
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_room_follows_the_load(policy):
+    """Keys of old lie on all of four shards; then all that is written goes to one. The old ones have to go for it."""
+    with Server("anax", shards=4) as server, server.connect() as c:
+        idle = used(c)
+        top = limit(c, 4_000_000, policy)
+        for i in range(12):
+            c.send(b"".join(encode(["SET", "old:%d" % (i * 1000 + j), "v" * 400]) for j in range(1000)))
+            for _ in range(1000):
+                c.read()
+        written = [0]
+
+        def write():
+            for i in range(1000):
+                c.ok("SET", "{one}%d" % (written[0] + i), "v" * 400)
+            written[0] += 1000
+            mine = c.cmd("EXISTS", *["{one}%d" % i for i in range(max(0, written[0] - 30_000), written[0])])
+            return mine * 400 >= 0.6 * (top - idle)
+
+        wait_until(write, "most of the room is that shard's", timeout_s=60)
+        assert used(c) <= top + SLACK
+
+
 def test_a_lower_limit_evicts_at_once(shards):
     with Server("anax", shards=shards) as server, server.connect() as c:
         idle = used(c)
@@ -228,7 +251,7 @@ def test_evicted_keys_tell_watch(shards):
             i += 1
         c.ok("MULTI")
         c.cmd("SET", "x", "1")
-        assert c.cmd("EXEC") is None
+        assert c.cmd("EXEC") == NULL_ARRAY
 
 
 def test_writers_on_all_shards_at_the_limit(shards):

@@ -14,7 +14,6 @@ ACL = "users and their rights come with ACL"
 TRACKING = "client-side caching comes with tracking"
 PERSISTENCE = "comes with persistence"
 REPLICATION = "comes with replication"
-MEMORY = "comes with eviction and the accounting of memory"
 MODULES = "there are no modules to load"
 
 NOT_YET = {  # of the groups connection and server
@@ -26,8 +25,6 @@ NOT_YET = {  # of the groups connection and server
     "CLIENT TRACKINGINFO": TRACKING,
     "FAILOVER": REPLICATION, "PSYNC": REPLICATION, "REPLCONF": REPLICATION, "REPLICAOF": REPLICATION,
     "RESTORE-ASKING": "comes with RESTORE and the cluster", "SLAVEOF": REPLICATION, "SYNC": REPLICATION,
-    "MEMORY": MEMORY, "MEMORY DOCTOR": MEMORY, "MEMORY HELP": MEMORY, "MEMORY MALLOC-STATS": MEMORY,
-    "MEMORY PURGE": MEMORY, "MEMORY STATS": MEMORY, "MEMORY USAGE": MEMORY,
     "MODULE LOAD": MODULES, "MODULE LOADEX": MODULES, "MODULE UNLOAD": MODULES,
 }
 

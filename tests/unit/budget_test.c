@@ -15,7 +15,7 @@ struct world {
 };
 
 static void begin(struct world *w, int64_t limit) {
-    budget_init(&w->budget, SHARES);
+    budget_init(&w->budget, SHARES, NULL);
     for (unsigned i = 0; i < SHARES; i++) {
         w->share[i] = (struct budget_share){&w->budget, BUDGET_UNLIMITED, BUDGET_UNLIMITED};
         w->used[i] = 0;

@@ -688,7 +688,7 @@ Test(config, inv2_what_get_gives_set_takes) {
                          &e));
     struct round_trip t = {.c = &c};
     config_get(&c, &star, 1, set_what_was_read, &t);
-    cr_assert_eq(t.set, 80);
+    cr_assert_eq(t.set, 86);
     cr_assert_eq(t.immutable, 31);
 }
 

@@ -1,4 +1,4 @@
-/* What the access bits of an entry say: seconds, ticks that come faster while keys are evicted, counts of uses. */
+/* What the access bits of an entry say: seconds, counts of uses. */
 #include "../../shards/keyspace/evict_impl.h"
 #include "keyspace_fixture.h"
 
@@ -35,45 +35,6 @@ Test(evict_access, idle_time_is_exact_for_97_days) {
     access_use(&u.a, u.e, NOW_MS + 98LL * 86400 * SECOND);
     cr_assert(idle_at(&u, NOW_MS + 98LL * 86400 * SECOND) == 0);
     cr_assert(idle_at(&u, NOW_MS) == 0, "a clock that was set back");
-}
-
-/* Ticks that come with evictions do not make idle times longer: within a burst, after it, and across many of them. */
-Test(evict_access, idle_time_is_right_through_evictions) {
-    struct used u;
-    used_init(&u, ACCESS_USED);
-    int64_t now_ms = NOW_MS;
-    for (int64_t second = 1; second <= 10000; second++) {
-        bool busy = second / 100 % 3 == 0;
-        for (int64_t n = busy ? second % 300 : 0; n > 0; n--)
-            access_press(&u.a);
-        now_ms = NOW_MS + second * SECOND;
-        int64_t idle = (int64_t)idle_at(&u, now_ms), wrong = idle - second;
-        cr_assert(wrong * 8 <= second + 8 && wrong * 8 >= -second - 8, "%ld for %ld", (long)idle,
-                  (long)second);
-        if (second <= 30) /* as many as are remembered one by one */
-            cr_assert(wrong == 0);
-    }
-    access_use(&u.a, u.e, now_ms);
-    for (unsigned n = 0; n < 5000; n++)
-        access_press(&u.a);
-    cr_assert(idle_at(&u, now_ms) == 0);
-    cr_assert(idle_at(&u, now_ms + SECOND) == 1);
-    for (int64_t day = 1; day < 50; day++)
-        cr_assert(idle_at(&u, now_ms + SECOND + day * 86400 * SECOND) == (uint64_t)day * 86400 + 1);
-}
-
-Test(evict_access, each_tick_is_later_than_the_one_before) {
-    struct used u;
-    used_init(&u, ACCESS_USED);
-    uint32_t before = u.a.now;
-    for (unsigned i = 0; i < 1000; i++) {
-        if (i % 3 == 0)
-            access_at(&u.a, NOW_MS + i * SECOND);
-        else
-            access_press(&u.a);
-        cr_assert(i == 0 || ((u.a.now - before) & ACCESS_MASK) - 1 < 3);
-        before = u.a.now;
-    }
 }
 
 Test(evict_access, inv3_a_use_changes_the_first_bytes_at_most) {
