@@ -21,6 +21,8 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BENCH = os.path.dirname(HERE)
@@ -34,6 +36,7 @@ LOAD = os.environ.get("CACHE_LOAD_BIN", os.path.join(servers.ROOT, "build", "rel
 PERCENTS = (5, 10, 25)
 ALLKEYS = ["allkeys-" + p for p in ("s3fifo", "lru", "lfu", "lrm", "random")]
 VOLATILE = ["volatile-" + p for p in ("s3fifo", "lru", "lfu", "lrm", "random", "ttl")]
+taking_port = threading.Lock()
 TTL_MS = 86400 * 1000
 SCAN_REQUESTS, SCAN_KEYS, SCAN_VALUE, SCAN_BURST, ZIPF = 200000, 20000, 200, 5000, 0.9
 
@@ -68,9 +71,10 @@ def prepare(requests, folder, name):
 
 
 def start(kind, policy, shards):
-    if servers._next[0] >= int(servers.PORTS.split("-")[1]):
-        servers._next[0] = int(servers.PORTS.split("-")[0])
-    port = servers.free_port()
+    with taking_port:
+        if servers._next[0] >= int(servers.PORTS.split("-")[1]):
+            servers._next[0] = int(servers.PORTS.split("-")[0])
+        port = servers.free_port()
     if kind == "redis":
         args = ["redis-server", "--port", port, "--save", "", "--appendonly", "no", "--maxmemory-policy", policy]
     else:
@@ -106,7 +110,8 @@ def plan(which):
         yield "anax", policy, 1
         if policy in ("allkeys-lru", "allkeys-lfu"):
             yield "redis", policy, 1
-        yield "anax", policy, 4
+        if policy in ("allkeys-s3fifo", "allkeys-lru", "allkeys-lfu"):
+            yield "anax", policy, 4
     if which == "all":
         for policy in VOLATILE:
             yield "anax", policy, 1
@@ -165,17 +170,22 @@ def main():
     p.add_argument("--trace", required=True)
     p.add_argument("--policies", choices=("all", "allkeys"), default="all")
     p.add_argument("--out", default=HERE)
+    p.add_argument("--side-by-side", type=int, default=2, help="runs at a time")
     a = p.parse_args()
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         traces = {"cloudPhysics": prepare(read_trace(a.trace), folder, "trace"),
                   "Zipf and scans": prepare(make_scans(), folder, "scans")}
         for name, trace in traces.items():
-            rows = []
-            for percent, (kind, policy, shards) in itertools.product(PERCENTS, plan(a.policies)):
-                rows.append(run(trace, percent, kind, policy, shards))
-                print("%-14s %2d%% %-5s %-16s %d: %.4f" % (name, percent, kind, policy, shards, rows[-1]["ratio"]),
-                      flush=True)
+            with ThreadPoolExecutor(a.side_by_side) as pool:
+                waiting = [pool.submit(run, trace, percent, *which)
+                           for percent, which in itertools.product(PERCENTS, plan(a.policies))]
+                rows = []
+                for one in waiting:
+                    rows.append(one.result())
+                    print("%-14s %2d%% %-5s %-16s %d: %.4f" %
+                          tuple([name] + [rows[-1][k] for k in ("percent", "kind", "policy", "shards", "ratio")]),
+                          flush=True)
             results[name] = {k: v for k, v in trace.items() if k != "path"} | {"rows": rows}
     os.makedirs(os.path.join(a.out, "results"), exist_ok=True)
     with open(os.path.join(a.out, "results", "hit_ratio.json"), "w") as f:

@@ -119,7 +119,7 @@ struct config {
     int maxmemory_policy;        /* enum config_policy */
     int64_t defrag_ignore_bytes; /* active-defrag-ignore-bytes; the others alike */
     int64_t defrag_lower_percent, defrag_upper_percent, defrag_cycle_min, defrag_cycle_max;
-    int64_t defrag_scan_max; /* active-defrag-max-scan-fields */
+    int64_t defrag_scan_max;               /* active-defrag-max-scan-fields */
     char requirepass[CONFIG_TEXT_MAX + 1]; /* "": none */
     /* ours */
     int64_t shards;                       /* 0: one per core */

@@ -29,10 +29,11 @@ enum { ROOM_PER_KEY = 64 };
 void room_configure(struct shard *s) ON_SHARD;
 /* room_end: with the instance. */
 void room_end(struct shard *s) ON_SHARD;
-/* room_make: for so many bytes more; false: there is none. Usually one compare; else O(bytes) in evicted keys. */
-bool room_make_slow(struct shard *s, int64_t bytes) ON_SHARD;
-static inline ON_SHARD bool room_make(struct shard *s, int64_t bytes) {
-    return budget_fits(&s->share, s->mem.used_bytes, bytes) || room_make_slow(s, bytes);
+/* room_make: for so many bytes more, when as many as `held` of what is to be stored are in memory already; false: there is none. Usually
+ * one compare; else O(bytes) in evicted keys. */
+bool room_make_slow(struct shard *s, int64_t bytes, int64_t held) ON_SHARD;
+static inline ON_SHARD bool room_make(struct shard *s, int64_t bytes, int64_t held) {
+    return budget_fits(&s->share, s->mem.used_bytes, bytes) || room_make_slow(s, bytes, held);
 }
 /* room_plenty: there is, for whatever comes in one receive buffer. */
 static inline ON_SHARD bool room_plenty(const struct shard *s) {

@@ -10,8 +10,8 @@
  *             lfu                      minute of the last use 15 | logarithm of uses 8
  *             s3fifo                   place in its queue 20 | main queue? 1 | uses since, up to three 2
  *
- *             Seconds, as in Redis, though many keys may come and go within one: units that ran with the evictions were tried, and
- *             hit less often, on the trace and beside scans of 5% of its size, than chance among keys of the same second.
+ *             Seconds, as in Redis, though many keys may come and go within one: finer units were tried, and hit less often on
+ *             the trace of bench/cache, where chance among keys of the same second does better than order.
  * Threads     the holder of the shard.
  * Ownership   inside a keyspace. What the policy keeps beside the entries is charged to its struct mem: s3fifo 4
  *             bytes for each key and 2 for each key that it remembers to have evicted, as many as there are keys.

@@ -149,12 +149,12 @@ static ON_SHARD bool others_can(const struct shard *s, int64_t bytes) {
     return false;
 }
 
-bool room_make_slow(struct shard *s, int64_t bytes) {
+bool room_make_slow(struct shard *s, int64_t bytes, int64_t held) {
     int64_t lack;
     while (!budget_take(&s->share, s->mem.used_bytes, bytes, &lack)) {
         press(s);
         if (!free_one(s)) {
-            if (!others_can(s, bytes))
+            if (!others_can(s, bytes + held))
                 return false;
             ask_others(s, pay_run);
             return true;

@@ -203,15 +203,17 @@ static bool may_store(const struct op *op) {
     return (op->kind == OP_RUN || op->kind == OP_ACROSS) && op->cmd->flags & CMD_DENY_OOM;
 }
 
-/* bytes_of: what a command may store: its arguments, but for one that is in memory already. */
-static int64_t bytes_of(const struct batch *b, const struct op *op) {
-    return room_of_args(op->argv, 1, op->argc - (big_of(b, op) != NULL ? 1 : 0));
+/* bytes_of: what a command may store: its arguments, but for one that is in memory already, which is added to *held. */
+static int64_t bytes_of(const struct batch *b, const struct op *op, int64_t *held) {
+    bool big = big_of(b, op) != NULL;
+    *held += big ? (int64_t)op->argv[op->argc - 1].len : 0;
+    return room_of_args(op->argv, 1, op->argc - (big ? 1 : 0));
 }
 
 static ON_SHARD bool has_room(const struct batch *b, struct shard *at, const struct op *op) {
     const struct table *t = keyspace_peek_table(at->keyspace, op->db);
-    int64_t bytes = bytes_of(b, op);
-    return room_make(at, bytes + (t == NULL ? 0 : (int64_t)table_growth(t)));
+    int64_t held = 0, bytes = bytes_of(b, op, &held);
+    return room_make(at, bytes + (t == NULL ? 0 : (int64_t)table_growth(t)), held);
 }
 
 /* bytes_here: of the keys that lie here, with what stands behind each. */
@@ -226,7 +228,7 @@ static int64_t bytes_here(const struct op *op, const struct shard *at) {
 }
 
 bool run_has_room(const struct batch *b, struct shard *at) {
-    int64_t bytes = 0;
+    int64_t bytes = 0, held = 0;
     if (likely(at->share.bytes == BUDGET_UNLIMITED))
         return true;
     for (uint32_t i = 0; i < b->op_count; i++) {
@@ -236,9 +238,9 @@ bool run_has_room(const struct batch *b, struct shard *at) {
         if (op->kind == OP_ACROSS)
             bytes += bytes_here(op, at);
         else if (op->shard == at->id)
-            bytes += bytes_of(b, op);
+            bytes += bytes_of(b, op, &held);
     }
-    return bytes == 0 || room_make(at, bytes);
+    return bytes == 0 || room_make(at, bytes, held);
 }
 
 void run_refuse(struct batch *b, struct reply *r) {
