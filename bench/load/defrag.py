@@ -142,7 +142,7 @@ def measure(server, n, seconds):
     out.update(samples=samples, baseline_us=percentiles(probe.times, begin, deletes),
                after_us=percentiles(probe.times, deleted, deleted + seconds))
     if ran:
-        out["running_us"] = percentiles(probe.times, deleted + ran[0] - 0.5, deleted + ran[-1] + 0.5)
+        out["running_us"] = percentiles(probe.times, deleted, deleted + ran[-1] + 1)
     return out
 
 
@@ -181,10 +181,13 @@ def main():
     parser.add_argument("--keys", type=int, default=5000000)
     parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("--only")
+    parser.add_argument("--only", help="measure this server again, and keep the results of the others")
     args = parser.parse_args()
     os.sched_setaffinity(0, {1})
-    results = {}
+    results, at = {}, os.path.join(HERE, "results", "defrag.json")
+    if args.only and os.path.exists(at):
+        with open(at) as f:
+            results = json.load(f)["servers"]
     todo = {"anax": lambda: servers.anax(args.shards, "0"),
             "anax, activedefrag no": lambda: servers.anax(args.shards, "0", extra=("--activedefrag", "no")),
             "redis-server": lambda: servers.redis("0")}
@@ -200,10 +203,8 @@ def main():
             print(r["baseline_us"], r["after_us"], r.get("running_us"), flush=True)
         finally:
             server.stop()
-    if args.only:
-        return
     os.makedirs(os.path.join(HERE, "results"), exist_ok=True)
-    with open(os.path.join(HERE, "results", "defrag.json"), "w") as f:
+    with open(at, "w") as f:
         json.dump({"keys": args.keys, "shards": args.shards, "servers": results}, f, indent=1)
     with open(os.path.join(HERE, "DEFRAG.md"), "w") as f:
         f.write(report(results, args))

@@ -6,10 +6,8 @@ static size_t segment_bytes(const struct table *t, uint32_t segment) {
     return (segment == 0 ? t->first_cap : TABLE_SEGMENT) * sizeof(struct bucket);
 }
 
-static bool directory_room(struct table *t, uint32_t need) {
-    if (need <= t->segment_cap)
-        return true;
-    uint32_t cap = t->segment_cap ? t->segment_cap * 2 : 1;
+/* directory_resize: to `cap` segments, of which `kept` are there. */
+static bool directory_resize(struct table *t, uint32_t cap, uint32_t kept) {
     size_t old = t->segment_cap * sizeof(void *);
     struct bucket **segments = mem_zalloc(t->mem, cap * sizeof(void *));
     uint32_t **due = mem_zalloc(t->mem, cap * sizeof(void *));
@@ -19,8 +17,8 @@ static bool directory_room(struct table *t, uint32_t need) {
         return false;
     }
     if (old != 0) {
-        memcpy(segments, t->segments, old);
-        memcpy(due, t->due, old);
+        memcpy(segments, t->segments, kept * sizeof(void *));
+        memcpy(due, t->due, kept * sizeof(void *));
         mem_free(t->mem, t->segments, old);
         mem_free(t->mem, t->due, old);
     }
@@ -28,6 +26,19 @@ static bool directory_room(struct table *t, uint32_t need) {
     t->due = due;
     t->segment_cap = cap;
     return true;
+}
+
+static bool directory_room(struct table *t, uint32_t need) {
+    return need <= t->segment_cap ||
+           directory_resize(t, t->segment_cap ? t->segment_cap * 2 : 1, t->segment_cap);
+}
+
+/* directory_shrink: halves it when a quarter of it is in use; without memory it stays. A segment that was made for a split
+ * which then had no memory may lie behind the used ones. */
+static void directory_shrink(struct table *t, uint32_t used) {
+    enum { LEAST = 8 };
+    if (t->segment_cap >= LEAST && used <= t->segment_cap / 4)
+        (void)directory_resize(t, t->segment_cap / 2, t->segment_cap / 2);
 }
 
 /* next_first_cap: the next size that the allocator has, up to a whole segment. */
@@ -226,6 +237,7 @@ static void drop_segment_from(struct table *t, uint32_t i) {
     mem_free_lines(t->mem, t->segments[segment], segment_bytes(t, segment));
     t->segments[segment] = NULL;
     resize_drop_stamps(t, i);
+    directory_shrink(t, segment);
 }
 
 void resize_shrink(struct table *t) {

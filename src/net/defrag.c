@@ -5,7 +5,8 @@
  * SLICE_NS between commands, with pauses between them so that it takes a share of the core: active-defrag-cycle-min percent at
  * threshold-lower, active-defrag-cycle-max at threshold-upper. One walk empties every slab that was sparse when it began, so it goes to its end whatever
  * the allocator says meanwhile. When it has gained much, as after many deletes, which may still go on, others follow until less
- * than threshold-lower is left, however few bytes that is; when it has gained little, there is none for a while.
+ * than threshold-lower is left, however few bytes that is; when it has gained little, there is none for a while,
+ * unless more becomes free.
  */
 #include "anax/metrics.h"
 #include "net_impl.h"
@@ -16,7 +17,7 @@ enum {
     SLICE_NS = 100000,
     SLICE_ALLOCATIONS = 64, /* after which the clock is looked at */
     WAIT_MAX_S = 64,
-    GAIN_PART = 8 /* a walk that moved less than this part of what is free has gained little */
+    GAIN_PART = 8 /* a walk after which more is left of what was free has gained little */
 };
 
 /* slice: false: the walk is at its end. */
@@ -39,15 +40,12 @@ static ON_SHARD bool slice(struct net *n) {
 static ON_SHARD void walk_end(struct net *n) {
     struct net_defrag *d = &n->defrag;
     uint64_t ns = n->shard->now_ns - d->began_ns;
-    uint64_t moved_bytes = d->walk.mover.moved_bytes - d->moved_bytes;
-    bool gained = moved_bytes >= d->free_bytes / GAIN_PART || d->walk.mover.everything;
     d->over_ns += ns;
     d->percent = 0;
-    d->again = gained;
-    d->wait_s = gained ? 0 : d->last_wait_s == 0 ? 1 : d->last_wait_s * 2;
-    d->wait_s = d->last_wait_s = d->wait_s < WAIT_MAX_S ? d->wait_s : WAIT_MAX_S;
+    d->over = true;
     LOGV("shard %u: defragmentation moved %lu bytes in %lu ms", n->shard->id,
-         (unsigned long)moved_bytes, (unsigned long)(ns / 1000000));
+         (unsigned long)(d->walk.mover.moved_bytes - d->moved_bytes),
+         (unsigned long)(ns / 1000000));
 }
 
 static ON_SHARD void walk_go_on(struct net *n) {
@@ -76,46 +74,54 @@ static unsigned effort(const struct config *c, uint64_t free_percent) {
     return (unsigned)(share < low ? low : share > 99 ? 99 : share);
 }
 
-/* worth_it: whether a walk shall begin, and at which effort. */
-static bool worth_it(struct net *n, unsigned *percent) {
-    struct mover *v = &n->defrag.walk.mover;
-    const struct config *c = n->instance->config;
-    struct move_sample s = {0};
-    *percent = (unsigned)c->defrag_cycle_max;
-    v->everything = n->instance->defrag_all;
-    if (v->everything)
-        return true;
-    if (!c->activedefrag || !mover_look(v, (unsigned)c->defrag_lower_percent, &s))
-        return false;
-    uint64_t in_use = s.allocated_bytes + 1, free_percent = s.free_bytes * 100 / in_use;
-    *percent = effort(c, free_percent);
-    if (n->defrag.percent == 0)
-        n->defrag.free_bytes = s.free_bytes;
-    return s.movable_bytes != 0 &&
-           (n->defrag.again || s.free_bytes > (uint64_t)c->defrag_ignore_bytes) &&
-           (int64_t)free_percent >= c->defrag_lower_percent;
+/* note_gain: the first look after a walk. */
+static void note_gain(struct net_defrag *d, size_t free_bytes) {
+    bool gained = free_bytes < d->free_bytes - d->free_bytes / GAIN_PART;
+    unsigned wait_s = d->last_wait_s == 0 ? 1 : d->last_wait_s * 2;
+    d->over = false;
+    d->again = gained;
+    d->wait_s = d->last_wait_s = gained ? 0 : wait_s < WAIT_MAX_S ? wait_s : WAIT_MAX_S;
+    d->free_bytes = free_bytes;
+}
+
+static ON_SHARD void walk_begin(struct net *n, unsigned percent, size_t free_bytes) {
+    struct net_defrag *d = &n->defrag;
+    d->percent = percent;
+    d->free_bytes = free_bytes;
+    d->began_ns = n->shard->now_ns;
+    d->moved_bytes = d->walk.mover.moved_bytes;
+    d->walk.mover.everything = n->instance->defrag_all;
+    timer_set(n->shard->loop, &d->timer, d->began_ns + 1);
 }
 
 void defrag_look(struct net *n) {
     struct net_defrag *d = &n->defrag;
-    unsigned percent;
+    const struct config *c = n->instance->config;
+    struct move_sample s;
+    if (n->instance->defrag_all && d->percent == 0)
+        walk_begin(n, (unsigned)c->defrag_cycle_max, 0);
+    if (n->instance->defrag_all || !c->activedefrag ||
+        !mover_look(&d->walk.mover, (unsigned)c->defrag_lower_percent, &s))
+        return;
+    uint64_t free_percent = s.free_bytes * 100 / (s.allocated_bytes + 1);
+    unsigned percent = effort(c, free_percent);
     if (d->percent != 0) {
-        bool more = worth_it(n, &percent);
-        d->percent = more && percent > d->percent ? percent : d->percent;
+        d->percent = percent > d->percent ? percent : d->percent;
         return;
     }
-    if (d->wait_s != 0 && !n->instance->defrag_all) {
-        d->wait_s--;
-        return;
-    }
-    if (!worth_it(n, &percent)) {
+    if (d->over)
+        note_gain(d, s.free_bytes);
+    if (s.movable_bytes == 0 || (int64_t)free_percent < c->defrag_lower_percent) {
         d->again = false;
+        d->wait_s = d->last_wait_s = 0;
         return;
     }
-    d->percent = percent;
-    d->began_ns = n->shard->now_ns;
-    d->moved_bytes = d->walk.mover.moved_bytes;
-    timer_set(n->shard->loop, &d->timer, d->began_ns + 1);
+    if (!d->again && s.free_bytes <= (uint64_t)c->defrag_ignore_bytes)
+        return;
+    if (d->wait_s != 0 && s.free_bytes < d->free_bytes + d->free_bytes / GAIN_PART)
+        d->wait_s--;
+    else
+        walk_begin(n, percent, s.free_bytes);
 }
 
 void defrag_init(struct net *n) {

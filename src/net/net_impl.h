@@ -284,9 +284,10 @@ struct net_defrag {
     struct timer timer; /* set while a walk is under way */
     struct defrag walk;
     unsigned percent;             /* of the core, for the walk that is under way; 0: none is */
-    unsigned wait_s, last_wait_s; /* seconds without a look; after the last walk */
-    bool again;                   /* the last walk has gained much */
-    size_t free_bytes;            /* what slabs had free when the walk began */
+    unsigned wait_s, last_wait_s; /* seconds until the next walk; the same after the last one */
+    bool over;                    /* a walk has ended, and what it gained is not known yet */
+    bool again;                   /* it has gained much */
+    size_t free_bytes;            /* what slabs had free when it began, and then after it */
     uint64_t moved_bytes;         /* what the mover had moved by then */
     uint64_t began_ns;            /* the walk that is under way */
     uint64_t over_ns;             /* what all walks took, with their pauses */
