@@ -5,7 +5,8 @@ How        Two traces: cloudPhysics, of a virtual machine's disk (key: block, va
            one that is made here, of keys asked for by Zipf's law (exponent 0.9) in turn with scans over keys that are never
            asked for again. Each request is a GET, and a SET when there was nothing. maxmemory is the idle server's own
            used_memory and 5, 10 or 25% of the footprint: the bytes of all distinct keys and their values. For
-           volatile- policies each SET has a TTL of a day.
+           volatile- policies each SET has a TTL of a day. lfu-decay-time is 0: days are replayed in seconds, and it would be left
+           to chance whether the end of a minute, when all counts decay, falls into a run.
            Each run has a fresh server; ours and Redis's runs of the same size come in turn.
 Output     results/hit_ratio.json, RESULTS.md, hit_ratio.png.
 Use        bench/cache/hit_ratio.py --trace ../shared/data/traces/cloudPhysicsIO.csv.gz
@@ -13,6 +14,7 @@ Use        bench/cache/hit_ratio.py --trace ../shared/data/traces/cloudPhysicsIO
 """
 
 import argparse
+import contextlib
 import gzip
 import itertools
 import json
@@ -93,7 +95,7 @@ def run(trace, percent, kind, policy, shards):
         with Conn(("127.0.0.1", server.port)) as c:
             idle = info(c, "used_memory")
             limit = idle + trace["footprint"] * percent // 100
-            assert c.cmd("CONFIG", "SET", "maxmemory", str(limit)) == b"OK"
+            assert c.cmd("CONFIG", "SET", "maxmemory", str(limit), "lfu-decay-time", "0") == b"OK"
             ttl = [str(TTL_MS)] if policy.startswith("volatile") else []
             with open(trace["path"]) as f:
                 done = json.loads(subprocess.check_output([LOAD, str(server.port)] + ttl, stdin=f))
@@ -106,7 +108,7 @@ def run(trace, percent, kind, policy, shards):
 
 
 def plan(which):
-    for policy in ALLKEYS:
+    for policy in ALLKEYS[:3] if which == "compared" else ALLKEYS:
         yield "anax", policy, 1
         if policy in ("allkeys-lru", "allkeys-lfu"):
             yield "redis", policy, 1
@@ -117,13 +119,16 @@ def plan(which):
             yield "anax", policy, 1
 
 
-def table(rows, name):
+def key(row):
+    return tuple(row[k] for k in ("kind", "policy", "shards", "percent"))
+
+
+def table(rows):
     lines = ["| policy | server | 5% | 10% | 25% |", "| --- | --- | --- | --- | --- |"]
     for kind, policy, shards in dict.fromkeys((r["kind"], r["policy"], r["shards"]) for r in rows):
         cells = []
         for percent in PERCENTS:
-            found = [r for r in rows if (r["kind"], r["policy"], r["shards"], r["percent"]) ==
-                     (kind, policy, shards, percent)]
+            found = [r for r in rows if key(r) == (kind, policy, shards, percent)]
             cells.append("%.4f" % found[0]["ratio"] + ("" if found[0]["errors"] == 0 else
                                                       " (%d refused)" % found[0]["errors"]))
         server = "redis-server 7.0" if kind == "redis" else "Anax, %d shard%s" % (shards, "s" if shards > 1 else "")
@@ -140,7 +145,7 @@ def plot(results, path):
         shown = [("anax", p, 1) for p in ALLKEYS] + [("redis", "allkeys-lru", 1), ("redis", "allkeys-lfu", 1)]
         for kind, policy, shards in shown:
             ratios = [r["ratio"] for percent in PERCENTS for r in result["rows"]
-                      if (r["kind"], r["policy"], r["shards"], r["percent"]) == (kind, policy, shards, percent)]
+                      if key(r) == (kind, policy, shards, percent)]
             axis.plot(PERCENTS, ratios, "x--" if kind == "redis" else "o-",
                       label=("redis " if kind == "redis" else "") + policy)
         axis.set_title(name)
@@ -156,10 +161,10 @@ def report(results, path):
     text = ["# Hit ratios", "",
             "Written by `hit_ratio.py`, which says how. Each request is a GET, and a SET when there was nothing; maxmemory is",
             "the idle server's own used_memory and a part of the footprint, which is the bytes of all distinct keys and their",
-            "values. Ratio: GETs that found something, of all requests. Beside each other: what one box of memory is worth.", ""]
+            "values. Ratio: GETs that found something, of all requests.", ""]
     for name, result in results.items():
         text += ["## " + name, "", "%d requests for %d keys, footprint %d bytes." %
-                 (result["requests"], result["keys"], result["footprint"]), "", table(result["rows"], name), ""]
+                 (result["requests"], result["keys"], result["footprint"]), "", table(result["rows"]), ""]
     text += ["![hit ratio by memory](hit_ratio.png)", ""]
     with open(path, "w") as f:
         f.write("\n".join(text))
@@ -168,10 +173,14 @@ def report(results, path):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--trace", required=True)
-    p.add_argument("--policies", choices=("all", "allkeys"), default="all")
+    p.add_argument("--policies", choices=("all", "allkeys", "compared"), default="all",
+                   help="compared: those that redis-server has too, and s3fifo; rows of other policies stay as they were")
     p.add_argument("--out", default=HERE)
     p.add_argument("--side-by-side", type=int, default=2, help="runs at a time")
     a = p.parse_args()
+    kept = {}
+    with contextlib.suppress(FileNotFoundError), open(os.path.join(a.out, "results", "hit_ratio.json")) as f:
+        kept = json.load(f)
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         traces = {"cloudPhysics": prepare(read_trace(a.trace), folder, "trace"),
@@ -186,6 +195,9 @@ def main():
                     print("%-14s %2d%% %-5s %-16s %d: %.4f" %
                           tuple([name] + [rows[-1][k] for k in ("percent", "kind", "policy", "shards", "ratio")]),
                           flush=True)
+            again = {key(r) for r in rows}
+            rows = [r for r in kept.get(name, {"rows": []})["rows"] if key(r) not in again] + rows
+            rows.sort(key=lambda r: ((ALLKEYS + VOLATILE).index(r["policy"]), r["shards"], r["kind"]))
             results[name] = {k: v for k, v in trace.items() if k != "path"} | {"rows": rows}
     os.makedirs(os.path.join(a.out, "results"), exist_ok=True)
     with open(os.path.join(a.out, "results", "hit_ratio.json"), "w") as f:

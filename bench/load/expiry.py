@@ -2,13 +2,15 @@
 """expiry.py: what keys with a TTL cost: an idle server that holds a million of them, and a million whose time comes at once.
 
 Idle       a fresh server, empty; then keys with a TTL of one to ten hours; then keys of which some go all the time, over
-           ten minutes. Nobody is connected while the processors' time of its threads is read over --seconds. And what a
-           TTL adds to used_memory, per key.
+           ten minutes. Nobody is connected while the processors' time of its threads is read over --seconds.
+Memory     what a TTL adds to used_memory, per key, on average over values of 10 to 41 bytes: a single length says more about size
+           classes than about TTLs.
 Burst      keys with one PXAT; from two seconds before it to three after, one connection asks GET after GET and notes how
            long each took, another asks DBSIZE every 20 ms, which counts what is stored: a key that is only hidden is still
            counted. The longest turn is the loops' own figure (INFO), which redis-server 7.0 does not keep.
 Output     results/expiry.json and EXPIRY.md, in turn with redis-server.
-Use        ANAX_BIN=build/release/anax bench/load/expiry.py [--keys 1000000] [--seconds 20] [--core 0]
+Use        ANAX_BIN=build/release/anax bench/load/expiry.py [--keys 1000000] [--seconds 20] [--core 0] [--parts burst,idle,memory]
+           Parts that are left out stay as they were in results/expiry.json.
 """
 
 import argparse
@@ -29,14 +31,14 @@ BATCH = 2000
 BEFORE_S, AFTER_S = 2, 3
 FAR_S, FAR_UNTIL_S = 3600, 36000
 SOON_S, SOON_UNTIL_S = 20, 620
-LOAD = "load average while it ran: %.1f on %d processors"
+LOAD = "Load average while it ran, others on the machine included: %.1f on %d processors"
 
 
-def fill(port, n, at_ms=None):
-    """Keys 0..n-1; at_ms: when the i-th expires."""
+def fill(port, n, at_ms=None, lengths=1):
+    """Keys 0..n-1; at_ms: when the i-th expires; values of 10 bytes, or of so many lengths from there on."""
     with Conn(("127.0.0.1", port)) as c:
         for first in range(0, n, BATCH):
-            c.send(b"".join(encode([b"SET", b"key:%010d" % i, b"v" * 10] + ([b"PXAT", b"%d" % at_ms(i)] if at_ms else []))
+            c.send(b"".join(encode([b"SET", b"key:%010d" % i, b"v" * (10 + i % lengths)] + ([b"PXAT", b"%d" % at_ms(i)] if at_ms else []))
                             for i in range(first, first + BATCH)))
             for _ in range(BATCH):
                 assert c.read().value == b"OK"
@@ -73,15 +75,8 @@ def idle(start, n, seconds):
     server = start()
     try:
         out["empty"] = idle_share(server, seconds)
-        before = int(info(server.port)["used_memory"])
-        fill(server.port, n)
-        plain = int(info(server.port)["used_memory"])
-        with Conn(("127.0.0.1", server.port)) as c:
-            c.ok("FLUSHALL", "SYNC")
         now = time.time()
-        empty = int(info(server.port)["used_memory"])
         fill(server.port, n, lambda i: spread(i, n, FAR_S, FAR_UNTIL_S, now))
-        out["ttl_bytes"] = ((int(info(server.port)["used_memory"]) - empty) - (plain - before)) / n
         out["far"] = idle_share(server, seconds)
         assert size(server.port) == n
         now = time.time() + n / 40000
@@ -91,11 +86,27 @@ def idle(start, n, seconds):
         gone = size(server.port)
         out["soon"] = idle_share(server, seconds)
         out["soon_gone"] = gone - size(server.port)
-        due = sum(1 for i in range(n) if spread(i, n, SOON_S, SOON_UNTIL_S, now) <= time.time() * 1000)
-        out["soon_late"] = due - (n - size(server.port))
+        at_ms, left = time.time() * 1000, size(server.port)
+        out["soon_late"] = sum(spread(i, n, SOON_S, SOON_UNTIL_S, now) <= at_ms for i in range(n)) - (n - left)
     finally:
         server.stop()
     return out
+
+
+# --- memory ---
+
+
+def memory(start, n):
+    grown = []
+    for at_ms in (None, lambda i: (int(time.time()) + FAR_S) * 1000):
+        server = start()
+        try:
+            before = int(info(server.port)["used_memory"])
+            fill(server.port, n, at_ms, 32)
+            grown.append((int(info(server.port)["used_memory"]) - before) / n)
+        finally:
+            server.stop()
+    return {"plain_bytes": grown[0], "ttl_bytes": grown[1] - grown[0]}
 
 
 # --- a burst ---
@@ -163,13 +174,16 @@ def report(r):
            "Made by `bench/load/expiry.py` (%s): %d keys, servers on core %s, release build. %s.\n" % (
                r["date"], r["keys"], r["core"], LOAD % (r["load"], os.cpu_count())),
            "## An idle server\n",
-           "Percent of one core over %d s with nobody connected (at most 1 is wanted), and what a TTL adds to `used_memory`.\n"
-           % r["seconds"],
-           "| server | empty | TTLs of 1 to 10 hours | TTLs over 10 minutes | gone meanwhile | due and still stored | bytes per TTL |",
-           "| --- | --- | --- | --- | --- | --- | --- |"]
+           "Percent of one core over %d s with nobody connected; at most 1 is wanted.\n" % r["seconds"],
+           "| server | empty | TTLs of 1 to 10 hours | TTLs over 10 minutes | gone meanwhile | due and still stored |",
+           "| --- | --- | --- | --- | --- | --- |"]
     for name, i in r["idle"].items():
-        out.append("| %s | %.3f | %.3f | %.3f | %d | %d | %.1f |" % (
-            name, i["empty"] * 100, i["far"] * 100, i["soon"] * 100, i["soon_gone"], max(0, i["soon_late"]), i["ttl_bytes"]))
+        out.append("| %s | %.3f | %.3f | %.3f | %d | %d |" % (
+            name, i["empty"] * 100, i["far"] * 100, i["soon"] * 100, i["soon_gone"], max(0, i["soon_late"])))
+    out += ["", "## Memory\n", "Growth of `used_memory` per key, 14 B keys and values of 10 to 41 B, and what a TTL adds.\n",
+            "| server | without | a TTL adds |", "| --- | --- | --- |"]
+    for name, m in r["memory"].items():
+        out.append("| %s | %.1f | %.1f |" % (name, m["plain_bytes"], m["ttl_bytes"]))
     out += ["", "## All due at once\n",
             "Latencies of a GET on another connection: p50, p99.9 and the longest, in us.\n",
             "| server | gone 1 s after their time | all gone after | time in slices, ms | longest turn, us | 2 s before | 1.5 s after |",
@@ -186,17 +200,27 @@ def main():
     parser.add_argument("--keys", type=int, default=1000000)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--core", default="0")
+    parser.add_argument("--parts", default="burst,idle,memory")
     args = parser.parse_args()
     kinds = {"anax, 1 shard": lambda: servers.anax(1, args.core), "anax, 4 shards": lambda: servers.anax(4, args.core),
              "redis-server": lambda: servers.redis(args.core)}
-    r = {"keys": args.keys, "seconds": args.seconds, "core": args.core, "date": time.strftime("%Y-%m-%d"), "idle": {}, "burst": {}}
-    for part, measure in (("burst", lambda start: burst(start, args.keys)), ("idle", lambda start: idle(start, args.keys, args.seconds))):
+    measures = {"burst": lambda start: burst(start, args.keys), "idle": lambda start: idle(start, args.keys, args.seconds),
+                "memory": lambda start: memory(start, args.keys)}
+    path = os.path.join(HERE, "results", "expiry.json")
+    parts = args.parts.split(",")
+    r = {}
+    if set(parts) != set(measures):
+        with open(path) as f:
+            r = json.load(f)
+    r.update(keys=args.keys, seconds=args.seconds, core=args.core, date=time.strftime("%Y-%m-%d"))
+    for part in parts:
+        r[part] = {}
         for name, start in kinds.items():
-            r[part][name] = measure(start)
+            r[part][name] = measures[part](start)
             print(part, name, r[part][name], flush=True)
-    r["load"] = os.getloadavg()[1]
-    os.makedirs(os.path.join(HERE, "results"), exist_ok=True)
-    with open(os.path.join(HERE, "results", "expiry.json"), "w") as f:
+    if parts != ["memory"]:
+        r["load"] = os.getloadavg()[1]
+    with open(path, "w") as f:
         json.dump(r, f, indent=1)
     with open(os.path.join(HERE, "EXPIRY.md"), "w") as f:
         f.write(report(r))

@@ -116,10 +116,10 @@ struct config {
     int64_t maxmemory_clients; /* bytes; 0: no limit; below 0: percent of maxmemory */
     int64_t hz;
     int64_t active_expire_effort;
-    int maxmemory_policy;        /* enum config_policy */
     int64_t defrag_ignore_bytes; /* active-defrag-ignore-bytes; the others alike */
     int64_t defrag_lower_percent, defrag_upper_percent, defrag_cycle_min, defrag_cycle_max;
     int64_t defrag_scan_max;               /* active-defrag-max-scan-fields */
+    int maxmemory_policy;                  /* enum config_policy */
     char requirepass[CONFIG_TEXT_MAX + 1]; /* "": none */
     /* ours */
     int64_t shards;                       /* 0: one per core */

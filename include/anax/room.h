@@ -29,16 +29,27 @@ enum { ROOM_PER_KEY = 64 };
 void room_configure(struct shard *s) ON_SHARD;
 /* room_end: with the instance. */
 void room_end(struct shard *s) ON_SHARD;
-/* room_make: for so many bytes more, when as many as `held` of what is to be stored are in memory already; false: there is none. Usually
- * one compare; else O(bytes) in evicted keys. */
-bool room_make_slow(struct shard *s, int64_t bytes, int64_t held) ON_SHARD;
-static inline ON_SHARD bool room_make(struct shard *s, int64_t bytes, int64_t held) {
-    return budget_fits(&s->share, s->mem.used_bytes, bytes) || room_make_slow(s, bytes, held);
+/* room_used: what counts of the shard's memory. What is still to be stored is asked about where it will lie: until then it is passed
+ * over, up to a bound, or it would be paid for twice. */
+static inline ON_SHARD int64_t room_used(const struct shard *s) {
+    enum { PASSED_PART = 64, PASSED_LEAST = 1 << 20 };
+    int64_t passed = s->transit_bytes;
+    if (likely(passed == 0))
+        return s->mem.used_bytes;
+    int64_t most =
+        atomic_load_explicit(&s->share.budget->limit, memory_order_relaxed) / PASSED_PART;
+    most = most > PASSED_LEAST ? most : PASSED_LEAST;
+    return s->mem.used_bytes - (passed < most ? passed : most);
+}
+/* room_make: for so many bytes more; false: there is none. Usually one compare; else O(bytes) in evicted keys. */
+bool room_make_slow(struct shard *s, int64_t bytes) ON_SHARD;
+static inline ON_SHARD bool room_make(struct shard *s, int64_t bytes) {
+    return budget_fits(&s->share, room_used(s), bytes) || room_make_slow(s, bytes);
 }
 /* room_plenty: there is, for whatever comes in one receive buffer. */
 static inline ON_SHARD bool room_plenty(const struct shard *s) {
     enum { PLENTY = 256 * 1024 };
-    return budget_fits(&s->share, s->mem.used_bytes, PLENTY);
+    return budget_fits(&s->share, room_used(s), PLENTY);
 }
 /* room_of_call: the bytes that a call is taken to store: arguments from..to, not included, step apart. */
 int64_t room_of_args(const struct span *argv, uint32_t from, uint32_t to);

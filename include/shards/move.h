@@ -6,8 +6,8 @@
  *             it: jemalloc takes new ones from its oldest slab with room, so the other slabs become empty.
  *             What is larger than MOVE_BYTES_MAX has pages of its own and stays.
  * Which       what lies in a slab of which more is free than half of the average of its size class. Slabs that are full
- *             enough stay as they are, and so does all of a class that loses little. mover_look finds the averages; they
- *             are good for a walk over everything, which leaves full slabs and empty ones.
+ *             enough stay as they are, and so does all of a class that loses little. mover_look finds the averages;
+ *             they are good for a walk over everything, which leaves full slabs and empty ones.
  * Threads     a mover belongs to its shard. mover_look reads what all threads have, and locks jemalloc's bins for
  *             moments.
  * Invariants  (1) what is moved has the same bytes as before, of the same size class, so no account changes.
@@ -41,15 +41,15 @@ struct move_sample {
     size_t movable_bytes;   /* of these, in classes where things move */
 };
 
-/* mover_look: sets free_max: a class moves when more than percent of what is used in it is free in its slabs, beside some slabs.
- * False: the allocator does not tell, and nothing moves. */
+/* mover_look: sets free_max: a class moves when its slabs have more than percent of what is used in them free, and more
+ * than some slabs' worth. False: the allocator does not tell, and nothing moves. About 0.1 ms. */
 MUST_CHECK bool mover_look(struct mover *v, unsigned percent, struct move_sample *out);
-/* move_small: p is `size` bytes from mem_alloc, or any size with the same mem_size, all of which can be read; returns where it is now, which
- * may be where it was; NULL for NULL. move_lines: from mem_alloc_lines. O(size). */
+/* move_small: p is `size` bytes from mem_alloc, or any size with the same mem_size, all of which can be read; returns
+ * where it is now, which may be where it was; NULL for NULL. move_lines: from mem_alloc_lines. O(size). */
 void *move_small(struct mover *v, void *p, size_t size);
 void *move_lines(struct mover *v, void *p, size_t size);
-/* move_begin, move_end: move_small in two steps, for what is referred to from many places: the copy, or NULL when it stays;
- * and what it was before is freed. */
+/* move_begin, move_end: move_small in two steps, for what is referred to from many places: the copy, or NULL when it
+ * stays; and what it was before is freed. */
 MUST_CHECK void *move_begin(struct mover *v, const void *p, size_t size);
 void move_end(struct mover *v, void *p, size_t size);
 

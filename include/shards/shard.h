@@ -54,6 +54,8 @@ struct shard {
     struct tx_shard tx; /* which transactions hold what of it */
     struct mem mem;
     struct budget_share share; /* what it may use of memory */
+    int64_t
+        transit_bytes; /* of mem: large arguments that are still to be stored, maybe on another shard */
     struct rng rng;
     int64_t wall_ms; /* now, read once per turn by whoever holds it */
     uint64_t now_ns;

@@ -246,6 +246,12 @@ struct entry *table_put(struct table *t, struct span key, uint64_t hash, const s
     bool there = find(t, key, hash, &at);
     struct entry *old = there ? bucket_address(at.bucket, at.i) : NULL;
     t->gone_ms = there ? entry_expire_ms(old) : EXPIRE_NEVER;
+    struct value edited;
+    if (unlikely(there && expire_ms == EXPIRE_KEEP && t->evict->access.kind >= ACCESS_COUNTED)) {
+        edited = *v; /* by somebody who has looked it up, and was counted then */
+        edited.access = entry_access(old);
+        v = &edited;
+    }
     if (expire_ms == EXPIRE_KEEP)
         expire_ms = there ? entry_expire_ms(old) : EXPIRE_NEVER;
     else

@@ -15,7 +15,7 @@ enum {
     BALANCE_NS = 50000000,
     BALANCE_SLICE_NS = 1000000,
     BALANCE_LEAST = 4096,
-    BALANCE_PART = 256 /* of the limit, at most, in one look */
+    BALANCE_PART = 16 /* of the limit, at most, in one look */
 };
 
 /* --- asking all shards for what they do not use --- */
@@ -97,7 +97,7 @@ void room_configure(struct shard *s) {
     if (g->maxmemory_bytes != 0 && in->pressing == NULL)
         in->pressing = mem_zalloc(&s->mem, pressing_bytes(s)); /* without it nobody is asked */
     budget_limit(s->share.budget, g->maxmemory_bytes);
-    budget_join(&s->share, s->mem.used_bytes);
+    budget_join(&s->share, room_used(s));
 }
 
 /* --- eviction --- */
@@ -149,19 +149,19 @@ static ON_SHARD bool others_can(const struct shard *s, int64_t bytes) {
     return false;
 }
 
-bool room_make_slow(struct shard *s, int64_t bytes, int64_t held) {
+bool room_make_slow(struct shard *s, int64_t bytes) {
     int64_t lack;
-    while (!budget_take(&s->share, s->mem.used_bytes, bytes, &lack)) {
+    while (!budget_take(&s->share, room_used(s), bytes, &lack)) {
         press(s);
         if (!free_one(s)) {
-            if (!others_can(s, bytes + held))
+            if (!others_can(s, bytes))
                 return false;
             ask_others(s, pay_run);
             return true;
         }
         /* What is freed beyond our own need pays the debt that others have made. */
-        if (s->mem.used_bytes + bytes <= s->share.bytes)
-            (void)budget_settle(&s->share, s->mem.used_bytes + bytes);
+        if (room_used(s) + bytes <= s->share.bytes)
+            (void)budget_settle(&s->share, room_used(s) + bytes);
     }
     press(s);
     return true;
@@ -196,7 +196,7 @@ static ON_SHARD uint64_t evictable(const struct shard *s) {
 void room_settle(struct shard *s) {
     if (likely(s->share.bytes == BUDGET_UNLIMITED))
         return;
-    (void)budget_settle(&s->share, s->mem.used_bytes);
+    (void)budget_settle(&s->share, room_used(s));
     struct budget_peer *me = peer_of(s);
     uint64_t n = evictable(s) + keyspace_stats(s->keyspace)->pending_free;
     if (atomic_load_explicit(&me->evictable, memory_order_relaxed) != n)
@@ -206,7 +206,7 @@ void room_settle(struct shard *s) {
 bool room_slice(struct shard *s) {
     uint64_t from = clock_fine_ns(), ns = 0;
     bool debt;
-    while ((debt = budget_settle(&s->share, s->mem.used_bytes)) && ns < SLICE_NS) {
+    while ((debt = budget_settle(&s->share, room_used(s))) && ns < SLICE_NS) {
         for (unsigned i = 0; i < SLICE_KEYS; i++)
             if (!free_one(s))
                 return false;

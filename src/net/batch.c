@@ -118,12 +118,17 @@ static void free_slots(struct batch *b) {
             input_free_slots(mem_of(b), &b->ops[i], shards);
 }
 
+void batch_big_drop(struct shard *home, struct blob *blob) {
+    home->transit_bytes -= (int64_t)blob_bytes(blob);
+    blob_unpin(&home->mem, blob);
+}
+
 /* drop_input: the arguments are not needed any more. */
 static ON_SHARD void drop_input(struct batch *b, bool retained) {
     struct mem *m = mem_of(b);
     for (uint32_t i = 0; i < b->big_count; i++)
         if (b->bigs[i].blob != NULL)
-            blob_unpin(m, b->bigs[i].blob);
+            batch_big_drop(b->net->shard, b->bigs[i].blob);
     b->big_count = 0;
     outbuf_deinit(&b->refusal);
     if (unlikely(b->as_unit))
@@ -285,6 +290,8 @@ void part_home(struct part *p) {
     p->out.mem = p->raw.mem = m;
     mem_charge(m, p->moved_bytes);
     p->moved_bytes = 0;
+    p->batch->net->shard->transit_bytes -= p->stored_bytes;
+    p->stored_bytes = 0;
 }
 
 /* part_run_rest: its commands from p->at on; false when they have to wait, or, granted, when one has left work to be done

@@ -1,12 +1,12 @@
 /* defrag.c: when memory is defragmented, and how much of the core that may take.
  *
- * Once a second the allocator is asked what its slabs have free. When that is more than active-defrag-ignore-bytes and more
- * than active-defrag-threshold-lower percent of what is in use, a walk over all keys begins (shards/defrag.h), in slices of
- * SLICE_NS between commands, with pauses between them so that it takes a share of the core: active-defrag-cycle-min percent at
- * threshold-lower, active-defrag-cycle-max at threshold-upper. One walk empties every slab that was sparse when it began, so it goes to its end whatever
- * the allocator says meanwhile. When it has gained much, as after many deletes, which may still go on, others follow until less
- * than threshold-lower is left, however few bytes that is; when it has gained little, there is none for a while,
- * unless more becomes free.
+ * Once a second the allocator is asked what its slabs have free. When that is more than active-defrag-ignore-bytes, and
+ * more than active-defrag-threshold-lower percent of what is in use, a walk over all keys begins (shards/defrag.h), in
+ * slices of SLICE_NS between commands, with pauses between them so that it takes a share of the core:
+ * active-defrag-cycle-min percent at threshold-lower, active-defrag-cycle-max at threshold-upper. A walk goes to its
+ * end: what was sparse when it began is empty then. When it has gained much, as after many deletes, which may still go on,
+ * others follow until less than threshold-lower is left, however few bytes that is; when it has gained little, there is
+ * none for a while, unless more becomes free.
  */
 #include "anax/metrics.h"
 #include "net_impl.h"
@@ -14,8 +14,8 @@
 #include "shards/log.h"
 
 enum {
-    SLICE_NS = 100000,
-    SLICE_ALLOCATIONS = 64, /* after which the clock is looked at */
+    SLICE_NS = 50000,
+    SLICE_ALLOCATIONS = 32, /* after which the clock is looked at */
     WAIT_MAX_S = 64,
     GAIN_PART = 8 /* a walk after which more is left of what was free has gained little */
 };

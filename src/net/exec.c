@@ -95,7 +95,7 @@ static bool keep(struct batch *body, struct batch *from, const struct op *op) {
 /* has_room: the body itself takes memory, until EXEC. */
 static ON_SHARD bool has_room(const struct conn *c, const struct op *op) {
     struct shard *home = c->net->shard;
-    return room_plenty(home) || room_make(home, room_of_args(op->argv, 0, op->argc), 0);
+    return room_plenty(home) || room_make(home, room_of_args(op->argv, 0, op->argc));
 }
 
 void exec_queue(struct conn *c, struct batch *from, struct op *op) {

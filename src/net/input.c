@@ -430,7 +430,7 @@ void input_drop(struct conn *c) {
     struct mem *m = &c->net->shard->mem;
     for (uint32_t i = 0; i < pt->big_count; i++)
         if (pt->bigs[i].blob != NULL)
-            blob_unpin(m, pt->bigs[i].blob);
+            batch_big_drop(c->net->shard, pt->bigs[i].blob);
     mem_free(m, pt->bigs, pt->big_cap * sizeof *pt->bigs);
     inbuf_release(pt->in);
     parser_free(&pt->parser);
@@ -494,6 +494,7 @@ static bool big_push(struct conn *c, struct blob *blob, uint32_t arg) {
         pt->big_cap = cap;
     }
     pt->bigs[pt->big_count++] = (struct big){.blob = blob, .arg = arg};
+    c->net->shard->transit_bytes += (int64_t)blob_bytes(blob);
     return true;
 }
 

@@ -118,8 +118,9 @@ struct part {
     bool full;     /* of what comes as a whole: that shard has no room for its part (room.h) */
     uint64_t ns;   /* what the last step took */
     int64_t tally; /* what it counted */
-    int64_t moved_bytes; /* memory that came home with it, or, negative, stayed there */
-    int64_t held_before; /* while it runs */
+    int64_t moved_bytes;  /* memory that came home with it, or, negative, stayed there */
+    int64_t held_before;  /* while it runs */
+    int64_t stored_bytes; /* large arguments that are in transit no longer */
     /* Of commands that take long (CMD_LONG): */
     bool lengthy;           /* there may be one */
     bool begun;             /* what was watched has been looked at */
@@ -372,6 +373,8 @@ void batch_drop_op(struct batch *b);
 void batch_link(struct batch *b, struct op *op);
 /* batch_big: an argument of op lies in a blob, which the batch owns from now on; false: no memory. */
 bool batch_big(struct batch *b, const struct op *op, uint32_t arg, struct blob *blob);
+/* batch_big_drop: one that nobody has stored. */
+void batch_big_drop(struct shard *home, struct blob *blob) ON_SHARD;
 /* batch_dispatch: runs and posts; the batch belongs to its connection's queue, or is gone. */
 void batch_dispatch(struct batch *b) ON_SHARD;
 void batch_discard(struct batch *b) ON_SHARD;

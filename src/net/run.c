@@ -96,6 +96,9 @@ static ON_SHARD void run_op(struct ctx *c, struct batch *b, struct op *op) {
         if (c->shard != b->net->shard) {
             mem_charge(&c->shard->mem, bytes);
             b->parts[op->shard].moved_bytes -= bytes;
+            b->parts[op->shard].stored_bytes += bytes;
+        } else {
+            c->shard->transit_bytes -= bytes;
         }
         return;
     }
@@ -203,17 +206,10 @@ static bool may_store(const struct op *op) {
     return (op->kind == OP_RUN || op->kind == OP_ACROSS) && op->cmd->flags & CMD_DENY_OOM;
 }
 
-/* bytes_of: what a command may store: its arguments, but for one that is in memory already, which is added to *held. */
-static int64_t bytes_of(const struct batch *b, const struct op *op, int64_t *held) {
-    bool big = big_of(b, op) != NULL;
-    *held += big ? (int64_t)op->argv[op->argc - 1].len : 0;
-    return room_of_args(op->argv, 1, op->argc - (big ? 1 : 0));
-}
-
-static ON_SHARD bool has_room(const struct batch *b, struct shard *at, const struct op *op) {
+static ON_SHARD bool has_room(struct shard *at, const struct op *op) {
     const struct table *t = keyspace_peek_table(at->keyspace, op->db);
-    int64_t held = 0, bytes = bytes_of(b, op, &held);
-    return room_make(at, bytes + (t == NULL ? 0 : (int64_t)table_growth(t)), held);
+    int64_t growth = t == NULL ? 0 : (int64_t)table_growth(t);
+    return room_make(at, room_of_args(op->argv, 1, op->argc) + growth);
 }
 
 /* bytes_here: of the keys that lie here, with what stands behind each. */
@@ -228,7 +224,7 @@ static int64_t bytes_here(const struct op *op, const struct shard *at) {
 }
 
 bool run_has_room(const struct batch *b, struct shard *at) {
-    int64_t bytes = 0, held = 0;
+    int64_t bytes = 0;
     if (likely(at->share.bytes == BUDGET_UNLIMITED))
         return true;
     for (uint32_t i = 0; i < b->op_count; i++) {
@@ -238,9 +234,9 @@ bool run_has_room(const struct batch *b, struct shard *at) {
         if (op->kind == OP_ACROSS)
             bytes += bytes_here(op, at);
         else if (op->shard == at->id)
-            bytes += bytes_of(b, op, &held);
+            bytes += room_of_args(op->argv, 1, op->argc);
     }
-    return bytes == 0 || room_make(at, bytes, held);
+    return bytes == 0 || room_make(at, bytes);
 }
 
 void run_refuse(struct batch *b, struct reply *r) {
@@ -332,7 +328,7 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
         size_t from = out->len;
         bool again = p->going;
         if (unlikely(!room_plenty(at)) && !how->roomy && !again && may_store(op) &&
-            !has_room(b, at, op))
+            !has_room(at, op))
             op->kind = OP_OOM;
         bool rejected = is_rejected(op);
         if (likely(!rejected))

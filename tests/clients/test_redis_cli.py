@@ -242,6 +242,66 @@ def test_hotkeys_need_a_policy(pair):
     same(pair, "--hotkeys")
 
 
+@pytest.fixture(scope="module", params=[1, 3])
+def cached(request):
+    with Server("anax", shards=request.param) as anax, Server("redis") as redis:
+        for server in (anax, redis):
+            with server.connect() as c:
+                c.pipeline([["SET", "string:%d" % i, b"x" * (i * 3)] for i in range(1, 1000 // SCALE)])
+                for i in range(1, 60):
+                    for command, word in (("RPUSH", "list"), ("SADD", "set")):
+                        c.cmd(command, "%s:%d" % (word, i), *["element:%d" % j for j in range(i * 5)])
+                    c.cmd("HSET", "hash:%d" % i, *["field:%d" % j for j in range(i * 4)])
+                    c.cmd("ZADD", "zset:%d" % i, *[x for j in range(i * 3) for x in (str(j), "element:%d" % j)])
+        yield anax, redis
+
+
+def summary(out):
+    """What stands behind the listing of keys as they were found, whose order is the server's own."""
+    return out[out.index("-------- summary") :]
+
+
+def test_bigkeys_of_all_types(cached):
+    reports = [cli(server, "--bigkeys") for server in cached]
+    assert summary(reports[0][1]) == summary(reports[1][1]) and reports[0][2] == reports[1][2] == ""
+    for key, size in (("list:59", "295 items"), ("set:59", "295 members"), ("hash:59", "118 fields"), ("zset:59", "177 members")):
+        assert re.search('%s["\']+ has %s' % (key, size), reports[0][1]), (key, reports[0][1])
+    assert "Sampled %d keys" % cached[0].cmd("DBSIZE") in reports[0][1]
+
+
+def test_memkeys(cached):
+    """The largest of each type, by what it takes here."""
+    for server in cached:
+        code, out, err = cli(server, "--memkeys")
+        assert code == 0 and err == ""
+        found = re.findall(r'Biggest +(\w+) found \'?"([^"]+)"\'? has (\d+) bytes', summary(out))
+        assert {name for name, _, _ in found} == {"string", "list", "set", "hash", "zset"}, out
+        with server.connect() as c:
+            for name, key, took in found:
+                sizes = {"%s:%d" % (name, i): c.cmd("MEMORY", "USAGE", "%s:%d" % (name, i), "SAMPLES", "0")
+                         for i in range(1, 1000 // SCALE if name == "string" else 60)}
+                if server.is_anax:
+                    assert int(took) == sizes[key] == max(sizes.values()), name
+                assert key.startswith(name)
+        assert "Sampled %d keys" % server.cmd("DBSIZE") in out
+    sampled = cli(cached[0], "--memkeys", "--memkeys-samples", "3")
+    assert sampled[0] == 0 and "Biggest" in sampled[1]
+
+
+def test_hotkeys(cached):
+    for server in cached:
+        with server.connect() as c:
+            c.ok("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
+            for _ in range(20):
+                c.pipeline([["GET", "string:7"]] * 300 + [["LLEN", "list:5"]] * 200)
+        code, out, err = cli(server, "--hotkeys")
+        server.cmd("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        assert code == 0 and err == "" and "Sampled %d keys" % server.cmd("DBSIZE") in out, out
+        hot = re.findall(r"hot key found with counter: (\d+)\tkeyname: \"?([^\"\n]+)", summary(out))
+        assert {name for _, name in hot[:2]} == {"string:7", "list:5"}, out
+        assert int(hot[0][0]) > 15
+
+
 def test_info(pair):
     ours, theirs = [cli(server, "INFO", "server")[1] for server in pair]
     assert ours.startswith("# Server") and theirs.startswith("# Server")

@@ -188,13 +188,13 @@ def test_room_that_others_do_not_use_moves(shards):
         assert used(c) - idle >= 0.93 * (top - idle)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random", "allkeys-s3fifo"])
 def test_room_follows_the_load(policy):
     """Keys of old lie on all of four shards; then all that is written goes to one. The old ones have to go for it."""
     with Server("anax", shards=4) as server, server.connect() as c:
         idle = used(c)
-        top = limit(c, 4_000_000, policy)
-        for i in range(12):
+        top = limit(c, 2_000_000, policy)
+        for i in range(6):
             c.send(b"".join(encode(["SET", "old:%d" % (i * 1000 + j), "v" * 400]) for j in range(1000)))
             for _ in range(1000):
                 c.read()
@@ -205,7 +205,7 @@ def test_room_follows_the_load(policy):
                 c.ok("SET", "{one}%d" % (written[0] + i), "v" * 400)
             written[0] += 1000
             mine = c.cmd("EXISTS", *["{one}%d" % i for i in range(max(0, written[0] - 30_000), written[0])])
-            return mine * 400 >= 0.6 * (top - idle)
+            return mine * 400 >= 0.5 * (top - idle)
 
         wait_until(write, "most of the room is that shard's", timeout_s=60)
         assert used(c) <= top + SLACK
