@@ -354,6 +354,20 @@ static void advise_lazyfree(struct report *r, const struct merged *m) {
                   "large values can be deleted one by one instead.\n");
 }
 
+static void advise_eviction_cycle(struct report *r, const struct merged *m) {
+    (void)m;
+    outbuf_printf(&r->text, "- eviction-cycle: more memory was in use than maxmemory allows, and "
+                            "much had to go at once; look for "
+                            "clients whose buffers grow, or raise maxmemory.\n");
+}
+
+static void advise_eviction_del(struct report *r, const struct merged *m) {
+    (void)m;
+    outbuf_printf(&r->text, "- eviction-del: finding a key to evict took long; volatile policies "
+                            "search where few keys have a "
+                            "time: an allkeys policy finds one at once.\n");
+}
+
 static void advise_defrag_cycle(struct report *r, const struct merged *m) {
     (void)m;
     outbuf_printf(
@@ -384,9 +398,14 @@ static void advise_loop_turn(struct report *r, const struct merged *m) {
 }
 
 static void (*const advise[LATENCY_EVENTS])(struct report *r, const struct merged *m) = {
-    [LATENCY_COMMAND] = advise_command,           [LATENCY_FAST_COMMAND] = advise_fast_command,
-    [LATENCY_EXPIRE_CYCLE] = advise_expire_cycle, [LATENCY_LAZYFREE] = advise_lazyfree,
-    [LATENCY_DEFRAG_CYCLE] = advise_defrag_cycle, [LATENCY_TABLE_GROWTH] = advise_table_growth,
+    [LATENCY_COMMAND] = advise_command,
+    [LATENCY_FAST_COMMAND] = advise_fast_command,
+    [LATENCY_EXPIRE_CYCLE] = advise_expire_cycle,
+    [LATENCY_LAZYFREE] = advise_lazyfree,
+    [LATENCY_DEFRAG_CYCLE] = advise_defrag_cycle,
+    [LATENCY_TABLE_GROWTH] = advise_table_growth,
+    [LATENCY_EVICTION_CYCLE] = advise_eviction_cycle,
+    [LATENCY_EVICTION_DEL] = advise_eviction_del,
     [LATENCY_LOOP_TURN] = advise_loop_turn,
 };
 

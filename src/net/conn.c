@@ -327,6 +327,7 @@ static void tick(struct timer *t) {
 }
 
 static enum err net_start(struct shard *s) {
+    shard_claim();
     struct net_shared *shared = shards_arg(s->all);
     struct instance *in = mem_zalloc(&s->mem, sizeof *in);
     struct net *n = mem_zalloc(&s->mem, sizeof *n);

@@ -374,7 +374,7 @@ void batch_link(struct batch *b, struct op *op);
 /* batch_big: an argument of op lies in a blob, which the batch owns from now on; false: no memory. */
 bool batch_big(struct batch *b, const struct op *op, uint32_t arg, struct blob *blob);
 /* batch_big_drop: one that nobody has stored. */
-void batch_big_drop(struct shard *home, struct blob *blob) ON_SHARD;
+void batch_big_drop(struct shard *home, struct blob *blob);
 /* batch_dispatch: runs and posts; the batch belongs to its connection's queue, or is gone. */
 void batch_dispatch(struct batch *b) ON_SHARD;
 void batch_discard(struct batch *b) ON_SHARD;

@@ -71,6 +71,8 @@ def test_errors_are_redis_s(anax2, redis, args):
         before = a.cmd("CONFIG", "GET", "*")
         ours, theirs = a.cmd("CONFIG", *args), r.cmd("CONFIG", *args)
         assert isinstance(theirs, Error), theirs
+        if "maxmemory-policy" in args:  # newer ones, and ours
+            ours = Error(re.sub(rb", (allkeys|volatile)-(lrm|s3fifo)", b"", ours))
         assert ours == theirs and isinstance(ours, Error)
         assert a.cmd("CONFIG", "GET", "*") == before
 

@@ -10,6 +10,7 @@ enum { COND_NX = 1, COND_XX = 2, COND_GT = 4, COND_LT = 8 };
 
 /* --- what is said --- */
 
+PRINTF_LIKE(3, 0)
 static size_t add(char *to, size_t len, const char *format, va_list args) {
     int n = vsnprintf(to + len, EXPIRY_SPOKEN_MAX - len, format, args);
     ASSERT(n >= 0);
