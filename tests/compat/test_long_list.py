@@ -16,7 +16,7 @@ from test_list import KEYS, ROW, SIZE_OPTION, Draw, listpack_size, same_lists
 
 SHARDS = [1, 2, 3, 8]
 HUGE = 50_000 if SLOW else 400_000
-ANSWERED = 20  # commands of others, while a long one is under way
+ANSWERED = 3  # commands of others, while a long one is under way
 
 
 @pytest.fixture(scope="module")
