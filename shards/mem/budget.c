@@ -38,8 +38,8 @@ static int64_t keep(const struct budget *b, int64_t pool) {
         return 0;
     int64_t limit = atomic_load_explicit(&b->limit, memory_order_relaxed);
     if (atomic_load_explicit(&b->pressure, memory_order_relaxed))
-        return at_most(at_most(limit / (KEEP_PART_PRESSED * (int64_t)b->shards), BUDGET_KEEP_PRESSED),
-                       pool);
+        return at_most(
+            at_most(limit / (KEEP_PART_PRESSED * (int64_t)b->shards), BUDGET_KEEP_PRESSED), pool);
     return at_most(pool / (KEEP_PART * (int64_t)b->shards), BUDGET_KEEP_MAX);
 }
 

@@ -28,9 +28,9 @@ struct shard_impl {
 };
 
 struct shards {
+    struct budget budget; /* on a cache line of its own */
     struct shards_config config;
     struct mem mem; /* for what belongs to no shard: rings */
-    struct budget budget;
     struct bus *bus;
     _Atomic bool stop;
     _Atomic unsigned finished;

@@ -99,7 +99,7 @@ static ON_SHARD void show_again(struct ctx *c, const struct val *v, const struct
     struct rng *rng = &c->shard->rng;
     struct set_draw d;
     struct set_found all = {.v = {.form = VAL_NONE}};
-    struct lp_item item;
+    struct lp_item item = {0};
     bool list = val_is_flat(v) && v->form != VAL_INTSET && n > 1;
     if (list && !setval_pick(&all, v, k, rng, UINT64_MAX, c->now_ms)) {
         ctx_oom(c);

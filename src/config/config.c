@@ -395,6 +395,15 @@ void config_get(const struct config *c, const struct span *patterns, unsigned n,
     }
 }
 
+static void add_choice_problem(const struct config_row *row, struct text *out) {
+    if (row->choices == NULL) {
+        text_addf(out, "argument must be 'yes' or 'no'");
+        return;
+    }
+    text_addf(out, "argument(s) must be one of the following: ");
+    config_add_choices(row, out);
+}
+
 /* Redis's words for a value that CONFIG SET refuses. */
 static void add_redis_problem(const struct config_row *row, enum problem problem,
                               struct text *out) {
@@ -421,12 +430,7 @@ static void add_redis_problem(const struct config_row *row, enum problem problem
         text_addf(out, "percentage argument must be less or equal to %" PRId64, -row->min);
         break;
     case NOT_A_CHOICE:
-        if (row->choices == NULL) {
-            text_addf(out, "argument must be 'yes' or 'no'");
-        } else {
-            text_addf(out, "argument(s) must be one of the following: ");
-            config_add_choices(row, out);
-        }
+        add_choice_problem(row, out);
         break;
     case TOO_LONG:
         text_addf(out, "argument must be at most %" PRId64 " bytes long", row->max);

@@ -212,6 +212,11 @@ static ON_SHARD bool has_room(struct shard *at, const struct op *op) {
     return room_make(at, room_of_args(op->argv, 1, op->argc) + growth);
 }
 
+static ON_SHARD void ask_for_room(struct shard *at, struct op *op) {
+    if (may_store(op) && !has_room(at, op))
+        op->kind = OP_OOM;
+}
+
 /* bytes_here: of the keys that lie here, with what stands behind each. */
 static int64_t bytes_here(const struct op *op, const struct shard *at) {
     int64_t bytes = 0;
@@ -327,9 +332,8 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
             break;
         size_t from = out->len;
         bool again = p->going;
-        if (unlikely(!room_plenty(at)) && !how->roomy && !again && may_store(op) &&
-            !has_room(at, op))
-            op->kind = OP_OOM;
+        if (unlikely(!room_plenty(at)) && !how->roomy && !again)
+            ask_for_room(at, op);
         bool rejected = is_rejected(op);
         if (likely(!rejected))
             timed_add(&timed, b, p, at, op);
