@@ -344,9 +344,10 @@ enum err shards_create(struct shards **out, const struct shards_config *c, const
     ASSERT(c->count >= 1 && c->count <= SHARDS_MAX);
     struct mem fresh = {0};
     *why = "no memory";
-    struct shards *a = mem_zalloc(&fresh, sizeof *a);
+    struct shards *a = mem_alloc_lines(&fresh, sizeof *a);
     if (a == NULL)
         return ERR_NOMEM;
+    memset(a, 0, sizeof *a);
     a->mem = fresh;
     a->config = *c;
     enum err e = OK;
@@ -452,6 +453,6 @@ int64_t shards_destroy(struct shards *a) {
     if (a->budget.peers != NULL)
         mem_free_lines(&a->mem, a->budget.peers, a->config.count * sizeof *a->budget.peers);
     struct mem last = a->mem;
-    mem_free(&last, a, sizeof *a);
+    mem_free_lines(&last, a, sizeof *a);
     return left + last.used_bytes;
 }

@@ -97,7 +97,7 @@ LOADS = {
     "pipeline 16": dict(clients=20, requests=30000, pipeline=16, ratio=(1, 1)),
     "pipeline 1000": dict(clients=4, requests=30000, pipeline=1000, ratio=(1, 2)),
     "expiring": dict(clients=20, requests=20000, pipeline=10, ratio=(1, 1), ttl=(1, 3)),
-    "1000 connections": dict(clients=1000, requests=15000, ratio=(1, 3), keys=20),
+    "1000 connections": dict(clients=1000, requests=30000, ratio=(1, 3), keys=20),
     "large values": dict(clients=10, requests=1000, ratio=(1, 1), size=(1, 200000), pipeline=4, keys=10),
 }
 
