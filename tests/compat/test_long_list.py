@@ -237,4 +237,4 @@ def test_others_are_served_meanwhile(servers, shards):
         assert c.cmd("LLEN", "l") == length - HUGE // 1000
         assert c.cmd("LTRIM", "l", "0", "0") == b"OK"
         assert c.cmd("LRANGE", "l", "0", "-1") == [b"some longer text 0"]
-    assert all(n > ANSWERED for n in answered), answered
+    assert sum(answered) > ANSWERED * len(calls), answered  # each takes a few milliseconds; a stall answers one at most
