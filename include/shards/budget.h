@@ -62,9 +62,8 @@ void budget_join(struct budget_share *s, int64_t used);
 static inline bool budget_fits(const struct budget_share *s, int64_t used, int64_t more) {
     return likely(used + more <= s->fits);
 }
-/* budget_take: room for `more` from the pool. False: it has not so much; then *lack (NULL: not asked for) is what is to be freed by
- * this shard, debt of the pool included. */
-bool budget_take(struct budget_share *s, int64_t used, int64_t more, int64_t *lack);
+/* budget_take: room for `more` from the pool; false: it has not so much, or is in debt. */
+bool budget_take(struct budget_share *s, int64_t used, int64_t more);
 /* budget_settle: between turns, and after having freed what budget_take wanted. True: the pool is in debt. No atomic
  * write unless the share is far from what is used. */
 bool budget_settle(struct budget_share *s, int64_t used);

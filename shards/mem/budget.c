@@ -43,16 +43,13 @@ static int64_t keep(const struct budget *b, int64_t pool) {
     return at_most(pool / (KEEP_PART * (int64_t)b->shards), BUDGET_KEEP_MAX);
 }
 
-bool budget_take(struct budget_share *s, int64_t used, int64_t more, int64_t *lack) {
+bool budget_take(struct budget_share *s, int64_t used, int64_t more) {
     struct budget *b = s->budget;
     int64_t pool = atomic_load_explicit(&b->pool, memory_order_relaxed);
     int64_t want = used + more - s->bytes;
     for (;;) {
-        if (pool < 0 || pool < want) {
-            if (lack != NULL)
-                *lack = want - pool;
+        if (pool < 0 || pool < want)
             return false;
-        }
         if (want <= 0) {
             s->fits = s->bytes;
             return true;

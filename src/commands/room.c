@@ -150,8 +150,7 @@ static ON_SHARD bool others_can(const struct shard *s, int64_t bytes) {
 }
 
 bool room_make_slow(struct shard *s, int64_t bytes) {
-    int64_t lack;
-    while (!budget_take(&s->share, room_used(s), bytes, &lack)) {
+    while (!budget_take(&s->share, room_used(s), bytes)) {
         press(s);
         if (!free_one(s)) {
             if (!others_can(s, bytes))

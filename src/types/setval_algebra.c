@@ -6,10 +6,7 @@
 #include "shards/assert.h"
 #include <stdlib.h>
 
-enum {
-    BATCH = FIELDS_BATCH,
-    COPY_BYTES = 128 /* copied in the time that it takes to add an integer, and less */
-};
+enum { BATCH = FIELDS_BATCH };
 
 /* --- what was found --- */
 
@@ -34,10 +31,6 @@ bool setval_found_room(struct set_found *f, struct mem *m, size_t n) {
     f->items = items;
     f->cap = cap;
     return true;
-}
-
-static bool plain_ints(const struct val *v) {
-    return v->form == VAL_ROARING && setval_roaring(v)->rest == NULL;
 }
 
 /* --- who of a batch is in a set --- */
@@ -171,19 +164,19 @@ static bool inter_list(struct set_found *f, struct mem *m, const struct val *con
         refine(f, list + 2, n - 2, k, now_ms);
         return true;
     }
-    if (n < 2 || !plain_ints(list[0]) || !plain_ints(list[1]))
+    if (n < 2 || !setval_plain(list[0]) || !setval_plain(list[1]))
         return filter(f, m, list[0], list + 1, n - 1, k, now_ms, limit);
     if (!inter_bitmaps(f, m, list[0], list[1]))
         return false;
     for (uint32_t i = 2; i < n; i++) {
         struct set_found both;
         found_init(&both, m);
-        bool fine = plain_ints(list[i])
+        bool fine = setval_plain(list[i])
                         ? inter_bitmaps(&both, m, &f->v, list[i])
                         : filter(&both, m, &f->v, list + i, n - i, k, now_ms, limit);
         setval_found_free(f, m);
         *f = both;
-        if (!fine || !plain_ints(list[i]))
+        if (!fine || !setval_plain(list[i]))
             return fine;
     }
     return true;
@@ -232,7 +225,7 @@ static bool diff_each(struct set_found *f, struct mem *m, const struct val *firs
 
 /* copied_sooner: all that `whole` has is copied before each of `ints` integers is added to it, or taken out. */
 static bool copied_sooner(const struct val *whole, uint64_t ints) {
-    return whole->big->bytes <= COPY_BYTES * ints;
+    return whole->big->bytes <= SETVAL_COPY_BYTES * ints;
 }
 
 static void take_each(struct val *v, const struct set_kind *k, const struct val *gone,
@@ -255,14 +248,6 @@ static bool diff_bitmaps(struct set_found *f, struct mem *m, const struct val *a
     return true;
 }
 
-static bool all_plain_ints(const struct val *from, uint32_t n) {
-    for (uint32_t i = 0; i < n; i++) {
-        if (from[i].form != VAL_NONE && !plain_ints(&from[i]))
-            return false;
-    }
-    return true;
-}
-
 /* diff_union: the others are one set first, so that each member of the first is looked for once. */
 static bool diff_union(struct set_found *f, struct mem *m, const struct val *from, uint32_t n,
                        const struct set_kind *k, int64_t now_ms) {
@@ -281,7 +266,7 @@ bool setval_diff(struct set_found *f, struct mem *m, const struct val *from, uin
     found_init(f, m);
     for (uint32_t i = 1; i < n; i++)
         others += setval_count(&from[i]);
-    if (plain_ints(from) && others > 0 && all_plain_ints(from + 1, n - 1)) {
+    if (setval_plain(from) && others > 0 && setval_all_plain(from + 1, n - 1)) {
         const struct val *left = from;
         for (uint32_t i = 1; i < n && fine; i++) {
             if (from[i].form == VAL_NONE)
@@ -321,7 +306,7 @@ static bool add_items(struct val *v, const struct set_kind *k, const struct lp_i
 static bool by_bitmaps(const struct val *v, const struct set_kind *k, const struct val *from) {
     if (v->form == VAL_NONE)
         return true;
-    return plain_ints(v) && copied_sooner(v, setval_count(from)) &&
+    return setval_plain(v) && copied_sooner(v, setval_count(from)) &&
            roaring_set_parts(setval_roaring(v), setval_roaring(from)) <= setval_parts_max(k);
 }
 
@@ -355,12 +340,12 @@ bool setval_union(struct set_found *f, struct mem *m, const struct val *from, ui
     found_init(f, m);
     /* Bitmaps first: integers of the others join them. */
     for (uint32_t i = 0; i < n && fine; i++) {
-        if (plain_ints(&from[i]))
+        if (setval_plain(&from[i]))
             fine = by_bitmaps(&f->v, k, &from[i]) ? union_bitmaps(&f->v, m, &from[i])
                                                   : union_one(&f->v, &from[i], k, now_ms);
     }
     for (uint32_t i = 0; i < n && fine; i++) {
-        if (!plain_ints(&from[i]))
+        if (!setval_plain(&from[i]))
             fine = union_one(&f->v, &from[i], k, now_ms);
     }
     if (!fine)

@@ -31,6 +31,21 @@ static inline void setval_rest(const struct val *v, struct val *rest) {
 void setval_rest_open(struct mem *m, const struct roaring *r, struct set_rest *rest);
 void setval_rest_close(struct roaring *r, struct set_rest *rest);
 
+/* Copied in the time that it takes to add an integer to bitmaps, and less: rather than copy more, they are added one by one. */
+enum { SETVAL_COPY_BYTES = 128 };
+
+/* setval_plain: nothing but bitmaps. setval_all_plain: each of them, or empty. */
+static inline bool setval_plain(const struct val *v) {
+    return v->form == VAL_ROARING && setval_roaring(v)->rest == NULL;
+}
+static inline bool setval_all_plain(const struct val *from, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        if (from[i].form != VAL_NONE && !setval_plain(&from[i]))
+            return false;
+    }
+    return true;
+}
+
 /* setval_item: of a row; integers are told from texts where the form does. */
 struct lp_item setval_item(const struct field *f);
 /* setval_item_num: false: it is no integer. */

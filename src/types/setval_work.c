@@ -5,24 +5,10 @@
 #include "setval_impl.h"
 
 enum {
-    PASSED_ROWS = 64,    /* of a listpack, on the way to a member */
-    MOVED_INTS = 1024,   /* of an intset, to make room for one */
-    MERGED_BYTES = 1024, /* of bitmaps */
-    COPY_BYTES =
-        128 /* as in setval_algebra.c: rather than copy more than that, integers are added one by one */
+    PASSED_ROWS = 64,   /* of a listpack, on the way to a member */
+    MOVED_INTS = 1024,  /* of an intset, to make room for one */
+    MERGED_BYTES = 1024 /* of bitmaps */
 };
-
-static bool plain_ints(const struct val *v) {
-    return v->form == VAL_ROARING && setval_roaring(v)->rest == NULL;
-}
-
-static bool all_plain_ints(const struct val *from, uint32_t n) {
-    for (uint32_t i = 0; i < n; i++) {
-        if (from[i].form != VAL_NONE && !plain_ints(&from[i]))
-            return false;
-    }
-    return true;
-}
 
 /* probing: one member in v. */
 static uint64_t probing(const struct val *v) {
@@ -58,14 +44,14 @@ static uint64_t count_all(const struct val *from, uint32_t n) {
 static uint64_t merging(const struct val *from, uint32_t n) {
     uint64_t bytes = 0, sum = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (plain_ints(&from[i]))
+        if (setval_plain(&from[i]))
             bytes += from[i].big->bytes;
     }
     for (uint32_t i = 0; i < n; i++) {
-        if (!plain_ints(&from[i]))
+        if (!setval_plain(&from[i]))
             continue;
         uint64_t ints = setval_count(&from[i]);
-        sum += bytes > COPY_BYTES * ints ? ints : from[i].big->weight + bytes / MERGED_BYTES;
+        sum += bytes > SETVAL_COPY_BYTES * ints ? ints : from[i].big->weight + bytes / MERGED_BYTES;
     }
     return sum;
 }
@@ -79,7 +65,7 @@ uint64_t setval_inter_work(const struct val *from, uint32_t n) {
     }
     if (n < 2 || smallest == 0)
         return n == 0 ? 0 : smallest;
-    if (all_plain_ints(from, n))
+    if (setval_all_plain(from, n))
         return merging(from, n);
     if (n == 2 && intsets == 2)
         return count_all(from, n);
@@ -89,7 +75,7 @@ uint64_t setval_inter_work(const struct val *from, uint32_t n) {
 uint64_t setval_union_work(const struct val *from, uint32_t n, const struct set_kind *k) {
     uint64_t adds = 0, weight = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (plain_ints(&from[i]))
+        if (setval_plain(&from[i]))
             weight += from[i].big->weight;
         else
             adds += setval_count(&from[i]);
@@ -105,7 +91,7 @@ uint64_t setval_diff_work(const struct val *from, uint32_t n, const struct set_k
     uint64_t first = setval_count(from), others = count_all(from + 1, n - 1);
     if (first == 0)
         return 0;
-    if (plain_ints(from) && others > 0 && all_plain_ints(from + 1, n - 1))
+    if (setval_plain(from) && others > 0 && setval_all_plain(from + 1, n - 1))
         return merging(from, n);
     uint64_t each = first * (n < 2 ? 1 : probing_all(from + 1, n - 1));
     if (n <= 2 || first * (n - 2) <= others)

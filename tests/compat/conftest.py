@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import ANAX_IS_REDIS, SLOW, Server
+from harness import ANAX_IS_REDIS, FORGETFUL, SLOW, Server
 
 SHARDS = [1, 2, 3, 8]
 BACKENDS = ["uring", "epoll"]
@@ -90,3 +90,19 @@ def anax2(pool):
 @pytest.fixture(scope="session")
 def against_redis_itself():
     return ANAX_IS_REDIS
+
+
+@pytest.fixture(scope="module")
+def servers():
+    """By the number of shards: commands on collections that lie in an object of their own are done beside the shard."""
+    made = {}
+
+    def get(shards):
+        if shards not in made:
+            made[shards] = Server("anax", shards=shards, options={**FORGETFUL, "enable-debug-command": "local"})
+        assert made[shards].cmd("DEBUG", "LONG-ELEMENTS", "1") == b"OK"
+        return made[shards]
+
+    yield get
+    for server in made.values():
+        server.stop()

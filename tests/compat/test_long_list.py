@@ -11,27 +11,12 @@ import pytest
 
 import streams
 import test_list
-from harness import FORGETFUL, NULL_ARRAY, SLOW, Error, Server, encode, wait_until
+from harness import NULL_ARRAY, SLOW, Error, Server, encode, wait_until
 from test_list import KEYS, ROW, SIZE_OPTION, Draw, listpack_size, same_lists
 
 SHARDS = [1, 2, 3, 8]
 HUGE = 50_000 if SLOW else 400_000
 ANSWERED = 3  # commands of others, while a long one is under way
-
-
-@pytest.fixture(scope="module")
-def servers():
-    made = {}
-
-    def get(shards):
-        if shards not in made:
-            made[shards] = Server("anax", shards=shards, options={**FORGETFUL, "enable-debug-command": "local"})
-        assert made[shards].cmd("DEBUG", "LONG-ELEMENTS", "1") == b"OK"
-        return made[shards]
-
-    yield get
-    for server in made.values():
-        server.stop()
 
 
 class Searches(Draw):

@@ -9,28 +9,13 @@ import threading
 import pytest
 
 import test_sort
-from harness import FORGETFUL, NULL_ARRAY, SLOW, Error, Server, encode, wait_until
+from harness import NULL_ARRAY, SLOW, Error, Server, encode, wait_until
 
 SHARDS = [1, 2, 3, 8]
 HUGE = 30_000 if SLOW else 100_000
 MANY = 5000  # keys to look up: several rounds
 ANSWERED = 3  # commands of others, while a long one is under way
 STORED = ("dst", "dst2", "list", "zset")
-
-
-@pytest.fixture(scope="module")
-def servers():
-    made = {}
-
-    def get(shards):
-        if shards not in made:
-            made[shards] = Server("anax", shards=shards, options={**FORGETFUL, "enable-debug-command": "local"})
-        assert made[shards].cmd("DEBUG", "LONG-ELEMENTS", "1") == b"OK"
-        return made[shards]
-
-    yield get
-    for server in made.values():
-        server.stop()
 
 
 def draw(rng):

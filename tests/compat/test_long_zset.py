@@ -12,7 +12,7 @@ import pytest
 import streams
 import test_zset
 import test_zset_algebra
-from harness import FORGETFUL, SLOW, Error, Server, encode, wait_until
+from harness import SLOW, Error, Server, encode, wait_until
 from test_zset import Thresholds, draw_stream, run_stream, same_scores
 
 LENGTH = 500 if SLOW else 1500
@@ -25,21 +25,6 @@ LONG_NAMES = ["ZUNION", "ZINTER", "ZDIFF", "ZINTERCARD", "ZUNIONSTORE", "ZINTERS
 ROWS = [row for row in test_zset.ROWS + test_zset_algebra.ROWS if row.compare in ("exact", "scores")]
 # Those that are long come more often, and what fills the sets again does.
 WEIGHTED = ROWS + [row for row in ROWS if row.name in LONG_NAMES + ["ZADD"]] * 2
-
-
-@pytest.fixture(scope="module")
-def servers():
-    made = {}
-
-    def get(shards):
-        if shards not in made:
-            made[shards] = Server("anax", shards=shards, options={**FORGETFUL, "enable-debug-command": "yes"})
-            assert made[shards].cmd("DEBUG", "LONG-ELEMENTS", "1") == b"OK"
-        return made[shards]
-
-    yield get
-    for server in made.values():
-        server.stop()
 
 
 def fill(c, key, n, first=0, score=lambda i: i % 1000):
