@@ -10,9 +10,8 @@ import threading
 import pytest
 
 import streams
-import test_list
-from harness import NULL_ARRAY, SLOW, Error, Server, encode, wait_until
-from test_list import KEYS, ROW, SIZE_OPTION, Draw, listpack_size, same_lists
+from harness import NULL_ARRAY, SLOW, Error, encode, wait_until
+from test_list import KEYS, ROW, Draw, listpack_size, same_lists
 
 SHARDS = [1, 2, 3, 8]
 HUGE = 50_000 if SLOW else 400_000
