@@ -3,6 +3,7 @@
 #include "anax/command.h"
 #include "anax/config.h"
 #include "anax/net.h"
+#include "anax/persistence.h"
 #include "server_impl.h"
 #include "shards/clock.h"
 #include "shards/log.h"
@@ -153,6 +154,7 @@ static void register_commands(void) {
     command_register_families();
     client_register();
     admin_register();
+    persistence_register();
 }
 
 static bool parse_options(int argc, char **argv) {

@@ -1,0 +1,52 @@
+/* snapshot.h: everything that a shard holds at one moment, told to a sink while writes go on.
+ *
+ * Why         no fork, no copy: an entry is told by the walk, or by the first write that is about to change it,
+ *             whichever comes first (keyspace.h, the cut). What is light is told at once; a heavy value is told in slices, and
+ *             meanwhile, until it is told, nobody gets it exclusively: tx.h asks snapshot_ready.
+ * Threads     the holder of the shard; snapshot_some in turns of the owner.
+ * Ownership   the sink's memory is the caller's.
+ * Limits      a slice takes about as long as it is told to.
+ * Invariants  (1) each entry that was there at the cut is told once, as it was then. (2) the walk stops while the sink has no
+ *             room; writes never do: the sink takes what they bring.
+ *             (3) a snapshot that was given up still walks to its end, telling nothing: the next one can start after it.
+ */
+#ifndef SHARDS_SNAPSHOT_H
+#define SHARDS_SNAPSHOT_H
+
+#include "shards/attr.h"
+#include "shards/keyspace.h"
+
+enum { SNAPSHOT_HEAVY_BYTES = 16 * 1024 }; /* of a value: about what a slice tells */
+
+struct snapshot_sink {
+    /* All of a light entry. `db` is that of the cut. */
+    void (*tell)(struct snapshot_sink *s, unsigned db, const struct entry *e);
+    /* A slice of a heavy one, of about SNAPSHOT_HEAVY_BYTES; true when that was the last. It is called for the same
+     * entry until then; the entry may have moved meanwhile (e is where it is now), its value has not changed. tell comes between. */
+    bool (*tell_some)(struct snapshot_sink *s, unsigned db, const struct entry *e);
+    /* Is there room for more of the walk? */
+    bool (*room)(struct snapshot_sink *s);
+};
+
+struct snapshot;
+
+/* snapshot_create: one per shard, which keyspace_cut and snapshot_ready work through. NULL: no memory. */
+MUST_CHECK struct snapshot *snapshot_create(struct keyspace *k, struct mem *m);
+void snapshot_destroy(struct snapshot *s);
+/* snapshot_start: the cut is now. False: the last one has not walked to its end. O(databases). */
+MUST_CHECK bool snapshot_start(struct snapshot *s, struct snapshot_sink *sink) ON_SHARD;
+/* snapshot_give_up: the sink is told nothing more, from now on. */
+void snapshot_give_up(struct snapshot *s) ON_SHARD;
+/* snapshot_some: a slice of the walk, about until clock_fine_ns() is until_ns; true when there is more to be told or to
+ * be walked. */
+bool snapshot_some(struct snapshot *s, uint64_t until_ns) ON_SHARD;
+/* snapshot_active: is there an entry that has not been told? snapshot_told, snapshot_total: entries told, and those that there
+ * were at the cut. */
+bool snapshot_active(const struct snapshot *s);
+uint64_t snapshot_told(const struct snapshot *s);
+uint64_t snapshot_total(const struct snapshot *s);
+/* snapshot_ready: what lies under this hash is going to be changed: light entries are told now. False: a heavy one has to be told
+ * first, which is hurried on. */
+bool snapshot_ready(struct snapshot *s, unsigned db, uint64_t hash) ON_SHARD;
+
+#endif

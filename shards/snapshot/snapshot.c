@@ -1,0 +1,2 @@
+/* snapshot.c: the walk, what it is told by writes, and values that are told in slices. */
+#include "shards/snapshot.h"
