@@ -23,10 +23,10 @@ struct loop;
 enum { FILE_REQUESTS_MAX = 64 };
 
 enum file_op {
-    FILE_OPEN,   /* path, flags (O_CLOEXEC is added), mode: a descriptor */
-    FILE_READ,   /* fd, bytes, len, offset: how many bytes there were */
-    FILE_WRITE,  /* fd, bytes, len, offset: len, or an error */
-    FILE_SYNC,   /* fd: its data and what is needed to find it are on the disk; of a directory its names */
+    FILE_OPEN,  /* path, flags (O_CLOEXEC is added), mode: a descriptor */
+    FILE_READ,  /* fd, bytes, len, offset: how many bytes there were */
+    FILE_WRITE, /* fd, bytes, len, offset: len, or an error */
+    FILE_SYNC, /* fd: its data and what is needed to find it are on the disk; of a directory its names */
     FILE_CLOSE,  /* fd */
     FILE_RENAME, /* path to path2, which it replaces */
     FILE_REMOVE  /* path */

@@ -140,7 +140,8 @@ struct loop_hooks {
     /* returns false to make the poll not wait (something arrived meanwhile). */
     bool (*sleeping)(void *arg);
     void (*awake)(void *arg);
-    /* every poll, when the clocks were read and before the first callback; or NULL. */
+    /* whenever the clocks were read: every poll, before the first callback, and when bytes were fetched that may have come since;
+     * or NULL. */
     void (*polled)(void *arg);
     void *arg;
 };
@@ -184,7 +185,7 @@ void buf_release(struct io_buf *b);
 void timer_set(struct loop *l, struct timer *t, uint64_t due_ns);
 void timer_clear(struct loop *l, struct timer *t);
 
-/* loop_now_ns, loop_wall_ms: read once per poll. */
+/* loop_now_ns, loop_wall_ms: read at least once per poll, and no earlier than what is delivered had arrived. */
 uint64_t loop_now_ns(const struct loop *l);
 int64_t loop_wall_ms(const struct loop *l);
 

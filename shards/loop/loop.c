@@ -24,6 +24,8 @@ void loop_add_feature(struct loop *l, const char *word) {
 static void read_clocks(struct loop *l) {
     l->now_ns = clock_mono_ns();
     l->wall_ms = clock_wall_us() / 1000;
+    if (l->hooks != NULL && l->hooks->polled != NULL)
+        l->hooks->polled(l->hooks->arg);
 }
 
 /* --- life --- */
@@ -193,6 +195,7 @@ void loop_receive(struct loop *l, struct stream *s) {
     ssize_t n;
     if (s->flags & STREAM_DIRECT) {
         n = l->ops->receive(s, s->direct, s->direct_len);
+        read_clocks(l); /* what is here now may have been sent since the poll */
         if (n > 0)
             loop_deliver_direct(s, (size_t)n);
     } else {
@@ -202,6 +205,7 @@ void loop_receive(struct loop *l, struct stream *s) {
             return;
         }
         n = l->ops->receive(s, b->data, LOOP_BUF_BYTES);
+        read_clocks(l);
         b->len = n > 0 ? (uint32_t)n : 0;
         if (n > 0)
             loop_deliver(l, s, b);
@@ -347,9 +351,8 @@ unsigned loop_poll(struct loop *l, uint64_t timeout_ns, const struct loop_hooks 
     else
         sleep_for(l, ns, hooks);
 
+    l->hooks = hooks;
     read_clocks(l);
-    if (hooks != NULL && hooks->polled != NULL)
-        hooks->polled(hooks->arg);
     l->grown = false;
     unsigned events = l->woken_self ? 1 : 0;
     l->woken_self = false;
@@ -358,6 +361,7 @@ unsigned loop_poll(struct loop *l, uint64_t timeout_ns, const struct loop_hooks 
     events += l->ops->dispatch(l);
     events += wheel_run(&l->wheel, l->now_ns);
     buf_trim(l);
+    l->hooks = NULL;
     return events;
 }
 

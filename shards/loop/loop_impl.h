@@ -134,6 +134,7 @@ struct loop {
     struct mem *mem;
     uint64_t now_ns;
     int64_t wall_ms;
+    const struct loop_hooks *hooks; /* of this poll */
     struct list todo, ready, starved;
     struct list acceptors;
     bool asleep;         /* between sleeping() and awake() */

@@ -21,7 +21,7 @@ struct shard_impl {
     bool thread_runs;
     bool told_to_stop, finished;
     uint64_t stop_by_ns;
-    uint64_t turn_from_ns; /* when the events of this turn had come */
+    uint64_t turn_from_ns; /* when the events of this turn had come; 0: they have not */
     unsigned waiting;      /* messages in all backlogs */
     struct jobs jobs;
     struct backlog backlog[];
@@ -195,7 +195,8 @@ static void hook_polled(void *arg) {
     struct shard *s = arg;
     s->now_ns = loop_now_ns(s->loop);
     s->wall_ms = loop_wall_ms(s->loop);
-    s->impl->turn_from_ns = clock_fine_ns();
+    if (s->impl->turn_from_ns == 0)
+        s->impl->turn_from_ns = clock_fine_ns();
 }
 
 bool shard_doze(struct shard *s) {
@@ -208,6 +209,7 @@ void shard_rouse(struct shard *s) {
 
 static ON_SHARD void note_turn(struct shard *s) {
     uint64_t ns = clock_fine_ns() - s->impl->turn_from_ns;
+    s->impl->turn_from_ns = 0;
     s->stats.turn_ns += ns;
     if (ns > s->stats.recent_turn_ns)
         s->stats.recent_turn_ns = ns;

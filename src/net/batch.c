@@ -394,6 +394,9 @@ static ON_SHARD void part_go(struct part *p, struct shard *at) {
 static void part_run(struct shard *at, struct bus_msg *m) {
     shard_claim();
     struct part *p = CONTAINER_OF(m, struct part, msg);
+    /* Its turn may have begun before the client sent this. */
+    if (at->wall_ms < p->batch->asked_ms)
+        at->wall_ms = p->batch->asked_ms;
     run_prefetch(at, p->batch, p->at);
     part_go(p, at);
 }
@@ -692,6 +695,7 @@ void batch_dispatch(struct batch *b) {
         start_unit(b);
         return;
     }
+    b->asked_ms = here->wall_ms;
     for (unsigned i = 0; i < shards; i++)
         if (i != here->id && b->parts[i].used)
             post_part(b, &b->parts[i]);

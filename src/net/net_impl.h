@@ -145,6 +145,7 @@ struct batch {
     uint16_t parts_waiting; /* that are not back; of a unit, itself */
     uint16_t parts_live;    /* parts with refs_live, each keeps the batch, and the unit */
     uint64_t id;            /* its place among all that want locks */
+    int64_t asked_ms;       /* when it was sent: no shard that runs a part of it is earlier */
     int64_t
         now_ms; /* of a unit: the time of all its steps, on every shard: what one finds alive is alive for all */
     bool ordered;      /* something that its client sent before is still under way */

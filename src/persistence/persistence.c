@@ -1,4 +1,5 @@
 /* persistence.c: what the room gives to others as a whole. */
 #include "anax/persistence.h"
 
-void persistence_register(void) {}
+void persistence_register(void) {
+}
