@@ -4,6 +4,7 @@
  *             | 9 x 6-byte   | 9 x 1-byte | ctl |
  *             | address      | fingerprint|     |
  *             ctl: bit 7 says that place 8 links to an overflow bucket; the rest is reserved.
+ *             Bit 0 of an address, which is even, is a mark for whoever owns the table.
  *
  * Why         a lookup looks at one line and at what has the right fingerprint, so mostly at nothing that it does not
  *             want; nine items cost 64 bytes.
@@ -54,7 +55,22 @@ static inline uint8_t bucket_print(uint64_t hash) {
 static inline void *bucket_address(const struct bucket *b, unsigned place) {
     uint64_t address;
     memcpy(&address, b->bytes + place * BUCKET_ADDRESS, sizeof address);
+    return (void *)(uintptr_t)(address & 0xfffffffffffeULL);
+}
+
+/* bucket_item: the address with its mark, as bucket_set takes both. */
+static inline void *bucket_item(const struct bucket *b, unsigned place) {
+    uint64_t address;
+    memcpy(&address, b->bytes + place * BUCKET_ADDRESS, sizeof address);
     return (void *)(uintptr_t)(address & 0xffffffffffffULL);
+}
+
+static inline bool bucket_mark(const struct bucket *b, unsigned place) {
+    return b->bytes[place * BUCKET_ADDRESS] & 1;
+}
+
+static inline void bucket_turn_mark(struct bucket *b, unsigned place) {
+    b->bytes[place * BUCKET_ADDRESS] ^= 1;
 }
 
 static inline void bucket_set(struct bucket *b, unsigned place, const void *p, uint8_t print) {

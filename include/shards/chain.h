@@ -29,7 +29,7 @@ struct overflows {
 MUST_CHECK struct bucket *overflow_create(struct overflows *o);
 void overflow_free(struct overflows *o, struct bucket *b);
 
-/* chain_insert: adds an item where there is room. Takes overflow buckets from *pool (linked by
+/* chain_insert: adds an item, with its mark, where there is room. Takes overflow buckets from *pool (linked by
  * their first 8 bytes) first, then from memory; false when neither has one. */
 bool chain_insert(struct bucket *head, const void *item, uint8_t print, struct bucket **pool,
                   struct overflows *o);

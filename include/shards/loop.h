@@ -129,6 +129,7 @@ enum loop_feature {
     LOOP_MULTISHOT_ACCEPT = 1 << 5,
     LOOP_MSG_RING = 1 << 6,
     LOOP_EPOLL_PWAIT2 = 1 << 7,
+    LOOP_FILE_OPS = 1 << 8,
 };
 void loop_disable_features(unsigned mask);
 

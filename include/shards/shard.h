@@ -20,6 +20,7 @@
 #include "shards/keyspace.h"
 #include "shards/loop.h"
 #include "shards/rng.h"
+#include "shards/snapshot.h"
 #include "shards/tx.h"
 #include <stdatomic.h>
 
@@ -52,6 +53,7 @@ struct shard {
     struct loop *loop;
     struct keyspace *keyspace;
     struct tx_shard tx; /* which transactions hold what of it */
+    struct snapshot snapshot;
     struct mem mem;
     struct budget_share share; /* what it may use of memory */
     int64_t

@@ -14,7 +14,7 @@
 #define SHARDS_SNAPSHOT_H
 
 #include "shards/attr.h"
-#include "shards/keyspace.h"
+#include "shards/cut.h"
 
 enum { SNAPSHOT_HEAVY_BYTES = 16 * 1024 }; /* of a value: about what a slice tells */
 
@@ -22,17 +22,30 @@ struct snapshot_sink {
     /* All of a light entry. `db` is that of the cut. */
     void (*tell)(struct snapshot_sink *s, unsigned db, const struct entry *e);
     /* A slice of a heavy one, of about SNAPSHOT_HEAVY_BYTES; true when that was the last. It is called for the same
-     * entry until then; the entry may have moved meanwhile (e is where it is now), its value has not changed. tell comes between. */
+     * entry until then, which has not changed or moved meanwhile. tell comes between. */
     bool (*tell_some)(struct snapshot_sink *s, unsigned db, const struct entry *e);
     /* Is there room for more of the walk? */
     bool (*room)(struct snapshot_sink *s);
 };
 
-struct snapshot;
+/* What whoever grants locks learns of it. */
+struct snapshot_hooks {
+    void (*active)(void *arg, bool active); /* snapshot_ready has to be asked, or no longer */
+    void (*told)(void *arg);                /* it may say something else about what waits */
+    void *arg;
+};
 
-/* snapshot_create: one per shard, which keyspace_cut and snapshot_ready work through. NULL: no memory. */
-MUST_CHECK struct snapshot *snapshot_create(struct keyspace *k, struct mem *m);
-void snapshot_destroy(struct snapshot *s);
+/* One per shard. The fields are snapshot.c's. */
+struct snapshot {
+    struct keyspace *keyspace;
+    struct snapshot_hooks hooks;
+    struct snapshot_sink *sink; /* NULL: given up */
+    uint64_t told, total;
+    bool is_active, hurried;
+};
+
+/* snapshot_init: all that the others work through. Nothing to be freed. */
+void snapshot_init(struct snapshot *s, struct keyspace *k, const struct snapshot_hooks *hooks);
 /* snapshot_start: the cut is now. False: the last one has not walked to its end. O(databases). */
 MUST_CHECK bool snapshot_start(struct snapshot *s, struct snapshot_sink *sink) ON_SHARD;
 /* snapshot_give_up: the sink is told nothing more, from now on. */
@@ -45,6 +58,10 @@ bool snapshot_some(struct snapshot *s, uint64_t until_ns) ON_SHARD;
 bool snapshot_active(const struct snapshot *s);
 uint64_t snapshot_told(const struct snapshot *s);
 uint64_t snapshot_total(const struct snapshot *s);
+/* snapshot_lost: something that was to be told is gone, for want of memory: what the sink has is not whole. */
+bool snapshot_lost(const struct snapshot *s);
+/* snapshot_hurried: somebody waits for what is being told. */
+bool snapshot_hurried(const struct snapshot *s);
 /* snapshot_ready: what lies under this hash is going to be changed: light entries are told now. False: a heavy one has to be told
  * first, which is hurried on. */
 bool snapshot_ready(struct snapshot *s, unsigned db, uint64_t hash) ON_SHARD;

@@ -138,9 +138,13 @@ struct tx_stats {
     uint64_t steps_waited; /* single steps that had to wait */
 };
 
-/* A shard's side: its claims. The first field is for tx_busy; all else is tx.c's. */
+/* A gate: may this key be had exclusively now? It is asked right before that would be so. */
+typedef bool tx_gate_fn(void *arg, const struct tx_want *w);
+
+/* A shard's side: its claims. The first two fields are for tx_busy; all else is tx.c's. */
 struct tx_shard {
     uint32_t claims;
+    uint32_t gated; /* 1: there is a gate */
     uint32_t whole_claims, pinned_claims;
     uint32_t waiting;
     uint16_t id;
@@ -150,6 +154,8 @@ struct tx_shard {
     struct shard *shard;
     void (*post)(struct shard *s, struct bus_msg *m);
     struct mem *mem;
+    tx_gate_fn *gate;
+    void *gate_arg;
     struct list queue; /* claims, by id */
     struct list ready; /* granted, and not told yet */
     struct tx_chain *chains;
@@ -165,11 +171,16 @@ void tx_shard_deinit(struct tx_shard *s);
 /* tx_of: the shard's side of a shard; whoever owns struct shard supplies it. */
 struct tx_shard *tx_of(struct shard *s);
 
-/* tx_busy: are there claims at all? tx_conflicts: must a step that wants this wait? tx_conflicts_whole:
+/* tx_set_gate: from now on keys are granted exclusively, and single steps that want one so run, only when `gate` says
+ * so; NULL: as they like again. tx_open_gate: it may say something else now; those that wait are tried again. */
+void tx_set_gate(struct tx_shard *s, tx_gate_fn *gate, void *arg) ON_SHARD;
+void tx_open_gate(struct tx_shard *s) ON_SHARD;
+
+/* tx_busy: are there claims, or a gate? tx_conflicts: must a step that wants this wait? tx_conflicts_whole:
  * one that looks at (TX_SHARED) or changes (TX_EXCLUSIVE) everything here. client: of an ordered step, else 0.
  * O(claims with the key's hash). */
 static inline bool tx_busy(const struct tx_shard *s) {
-    return unlikely(s->claims != 0);
+    return unlikely((s->claims | s->gated) != 0);
 }
 bool tx_conflicts(const struct tx_shard *s, const struct tx_want *w, uint64_t client) ON_SHARD;
 bool tx_conflicts_whole(const struct tx_shard *s, enum tx_mode mode) ON_SHARD;

@@ -27,7 +27,8 @@ static ON_SHARD bool defrag_place(struct keyspace *k, struct defrag *d, struct p
     struct entry *now =
         move_small(&d->mover, e, mem_size(entry_size(e))); /* all of it may be in use one day */
     if (now != e)
-        bucket_set(at.bucket, at.i, now, bucket_print_at(at.bucket, at.i));
+        bucket_set(at.bucket, at.i, (char *)now + bucket_mark(at.bucket, at.i),
+                   bucket_print_at(at.bucket, at.i));
     if (d->mover.moved != moved)
         d->keys_moved++;
     else

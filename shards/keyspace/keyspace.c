@@ -1,3 +1,4 @@
+#include "cut_impl.h"
 #include "evict_impl.h"
 #include "resize_impl.h"
 
@@ -11,6 +12,7 @@ struct keyspace {
     struct morgue morgue;      /* objects, to be freed in slices */
     struct dead_table *graves; /* flushed tables, the same */
     struct evict evict;
+    struct cut cut;
     struct table *tables[];
 };
 
@@ -38,6 +40,9 @@ static ON_SHARD void table_empty(struct table *t) {
 
 void keyspace_destroy(struct keyspace *k) {
     shard_claim();
+    keyspace_cut_mute(k);
+    while (keyspace_cut_walk(k, UINT32_MAX)) {
+    }
     for (unsigned db = 0; db < k->databases; db++) {
         struct table *t = k->tables[db];
         if (t == NULL)
@@ -114,8 +119,16 @@ struct access *keyspace_access(struct keyspace *k) {
     return &k->evict.access;
 }
 
-bool keyspace_held(const struct keyspace *k, uint64_t hash) {
+/* pinned: somebody reads the key in place, or a heavy value under it has still to be told. */
+static bool pinned(void *arg, uint64_t hash) {
+    const struct keyspace *k = arg;
+    shard_claim();
     return (k->pinned != NULL && k->pinned(k->pinned_arg, hash)) ||
+           (unlikely(k->cut.open != 0) && cut_keeps(k->tables, k->databases, hash));
+}
+
+bool keyspace_held(const struct keyspace *k, uint64_t hash) {
+    return pinned((void *)(uintptr_t)k, hash) ||
            (k->evict.locked != NULL && k->evict.locked(k->evict.locked_arg, hash));
 }
 
@@ -155,7 +168,7 @@ struct entry *keyspace_find(struct keyspace *k, unsigned db, struct span key, ui
         return NULL;
     struct entry *e = table_find(t, key, hash);
     if (unlikely(e != NULL && entry_dead(e, now_ms))) {
-        if (k->pinned != NULL && k->pinned(k->pinned_arg, hash))
+        if (pinned(k, hash))
             return NULL;
         bool there = table_delete(t, key, hash);
         ASSERT(there);
@@ -179,6 +192,8 @@ uint64_t keyspace_flush(struct keyspace *k, unsigned db) {
     struct table *dead = t->prepared == 0 ? t : grave != NULL ? table_move_out(t) : NULL;
     if (dead == t)
         k->tables[db] = NULL;
+    if (dead != NULL && k->cut.heavy_table == t)
+        k->cut.heavy_table = dead;
     if (grave != NULL && dead != NULL) {
         *grave = (struct dead_table){dead, k->graves};
         k->graves = grave;
@@ -189,6 +204,7 @@ uint64_t keyspace_flush(struct keyspace *k, unsigned db) {
     mem_free(k->mem, grave, sizeof *grave);
     if (dead == t) {
         table_empty(t);
+        cut_leave(t);
         table_release(t);
     } else {
         table_clear(t);
@@ -200,9 +216,17 @@ void keyspace_bury(struct keyspace *k, struct object *o) {
     (void)morgue_bring(&k->morgue, o->type, o);
 }
 
-/* free_grave: some of the first flushed table. */
-static ON_SHARD void free_grave(struct keyspace *k, unsigned *budget) {
-    struct dead_table *grave = k->graves;
+/* next_grave: the first flushed table that no cut has still to walk through; NULL. */
+static struct dead_table **next_grave(struct keyspace *k) {
+    struct dead_table **g = &k->graves;
+    while (*g != NULL && (*g)->table->cut != NULL)
+        g = &(*g)->next;
+    return *g == NULL ? NULL : g;
+}
+
+/* free_grave: some of a flushed table. */
+static ON_SHARD void free_grave(struct keyspace *k, struct dead_table **at, unsigned *budget) {
+    struct dead_table *grave = *at;
     uint64_t before = grave->table->count;
     bool more = table_drain(grave->table, budget);
     k->stats.pending_free -= before - grave->table->count;
@@ -210,7 +234,7 @@ static ON_SHARD void free_grave(struct keyspace *k, unsigned *budget) {
         return;
     ASSERT(grave->table->prepared == 0);
     table_release(grave->table);
-    k->graves = grave->next;
+    *at = grave->next;
     mem_free(k->mem, grave, sizeof *grave);
 }
 
@@ -218,12 +242,14 @@ bool keyspace_free_some(struct keyspace *k, unsigned entries) {
     unsigned budget = entries;
     uint64_t before = k->stats.pending_free;
     /* Objects first: emptying a table brings more of them. */
-    while (budget != 0 && (k->morgue.first != NULL || k->graves != NULL)) {
-        if (!morgue_free_some(&k->morgue, &budget) && k->graves != NULL && budget != 0)
-            free_grave(k, &budget);
+    struct dead_table **grave = next_grave(k);
+    while (budget != 0 && (k->morgue.first != NULL || grave != NULL)) {
+        if (!morgue_free_some(&k->morgue, &budget) && grave != NULL && budget != 0)
+            free_grave(k, grave, &budget);
+        grave = next_grave(k);
     }
     k->stats.freed_late += before - k->stats.pending_free;
-    return k->morgue.first != NULL || k->graves != NULL;
+    return k->morgue.first != NULL || grave != NULL;
 }
 
 /* Groups that are due, fetched together: one at a time, each would wait for its own cache misses. */
@@ -294,8 +320,7 @@ static ON_SHARD bool sweep(struct table *t, struct reaper *r) {
 }
 
 bool keyspace_expire_some(struct keyspace *k, int64_t now_ms, unsigned entries) {
-    struct reaper r = {
-        .now_ms = now_ms, .pinned = k->pinned, .arg = k->pinned_arg, .budget = entries};
+    struct reaper r = {.now_ms = now_ms, .pinned = pinned, .arg = k, .budget = entries};
     for (; k->sweep_db < k->databases; k->sweep_db++) {
         struct table *t = k->tables[k->sweep_db];
         if (t != NULL && t->due_first < tick_of(now_ms) && !sweep(t, &r))
@@ -307,4 +332,47 @@ bool keyspace_expire_some(struct keyspace *k, int64_t now_ms, unsigned entries) 
     k->stats.expired += r.expired;
     k->stats.expired_inner += r.expired_inner;
     return more;
+}
+
+/* --- the cut --- */
+
+uint64_t keyspace_cut(struct keyspace *k, cut_tell_fn *tell, void *arg) {
+    return cut_begin(&k->cut, k->tables, k->databases, tell, arg);
+}
+
+void keyspace_cut_mute(struct keyspace *k) {
+    k->cut.muted = true;
+    k->cut.heavy_table = NULL;
+}
+
+bool keyspace_cut_open(const struct keyspace *k) {
+    return k->cut.open != 0;
+}
+
+bool keyspace_cut_lost(const struct keyspace *k) {
+    return k->cut.lost;
+}
+
+bool keyspace_cut_touch(struct keyspace *k, unsigned db, uint64_t hash) {
+    struct table *t = k->tables[db];
+    return t == NULL || t->cut == NULL || cut_touch(t, hash);
+}
+
+const struct entry *keyspace_cut_heavy(struct keyspace *k, unsigned *db) {
+    return cut_heavy(&k->cut, db);
+}
+
+void keyspace_cut_told(struct keyspace *k) {
+    cut_heavy_told(&k->cut);
+}
+
+bool keyspace_cut_walk(struct keyspace *k, unsigned buckets) {
+    for (unsigned db = 0; k->cut.open != 0 && db < k->databases; db++)
+        if (k->tables[db] != NULL && k->tables[db]->cut != NULL &&
+            !cut_walk(k->tables[db], &buckets))
+            return true;
+    for (struct dead_table *g = k->graves; k->cut.open != 0 && g != NULL; g = g->next)
+        if (g->table->cut != NULL && !cut_walk(g->table, &buckets))
+            return true;
+    return k->cut.open != 0;
 }

@@ -11,8 +11,12 @@ static bool emptied(const struct entry *e) {
     return entry_repr(e) == REPR_OBJECT && entry_object(e) == NULL;
 }
 
-static bool reaper_takes(const struct reaper *r, const struct entry *e) {
-    return r->all || emptied(e) || (entry_dead(e, r->now_ms) && !pinned(r, e));
+/* takes: of an entry whose chain is taken apart, so that nobody else finds it. */
+static bool takes(const struct table *t, const struct reaper *r, const struct bucket *copy,
+                  unsigned i) {
+    const struct entry *e = bucket_address(copy, i);
+    return r->all || emptied(e) ||
+           (entry_dead(e, r->now_ms) && !table_holds(t, copy, i) && !pinned(r, e));
 }
 
 /* sift: deletes the entries of one chain that have to go. The chain is built again of what is left, which as in
@@ -25,11 +29,13 @@ static ON_SHARD void sift(struct table *t, struct bucket *head, struct reaper *r
         for (unsigned used = bucket_used(&copy); used != 0; used &= used - 1) {
             unsigned i = (unsigned)__builtin_ctz(used);
             struct entry *e = bucket_address(&copy, i);
-            if (!reaper_takes(r, e)) {
-                bool fits = chain_insert(head, e, bucket_print_at(&copy, i), &pool, &t->overflows);
+            if (!takes(t, r, &copy, i)) {
+                bool fits = chain_insert(head, bucket_item(&copy, i), bucket_print_at(&copy, i),
+                                         &pool, &t->overflows);
                 ASSERT(fits);
                 continue;
             }
+            table_before(t, &copy, i);
             t->lengths[entry_bin(e)]--;
             fifo_leave(t, e);
             reaper_spend(r, 1 + table_drop_object(t, e));
@@ -62,22 +68,27 @@ static ON_SHARD bool expire_inside(struct table *t, struct entry *e, struct reap
 /* inner_tick: the tick of what expires next inside an entry's object, without what is due, which goes. One that is
  * pinned is not looked at: it may belong to another shard by now, where RENAME has stored it, while the entry
  * here has yet to go. The stamp of its group stays as it is then. */
-static ON_SHARD uint32_t inner_tick(struct table *t, struct entry *e, struct reaper *r,
+static ON_SHARD uint32_t inner_tick(struct table *t, struct place at, struct reaper *r,
                                     uint32_t stamp) {
+    struct entry *e = bucket_address(at.bucket, at.i);
     if (likely(!entry_may_have_times(e)))
         return TICK_NEVER;
     if (pinned(r, e))
         return stamp;
-    if (r->now_ms > entry_inner_ms(e) && expire_inside(t, e, r))
-        return TICK_NEVER;
+    if (r->now_ms > entry_inner_ms(e)) {
+        table_before(t, at.bucket, at.i);
+        if (expire_inside(t, e, r))
+            return TICK_NEVER;
+    }
     int64_t inner_ms = entry_inner_ms(e);
     return inner_ms == OBJECT_NEVER ? TICK_NEVER : tick_of(inner_ms);
 }
 
 /* goes: whether this entry has to; if not, *next becomes its time if that is earlier: a pinned key that is dead makes
  * every sweep come back. */
-static ON_SHARD bool goes(struct table *t, struct entry *e, struct reaper *r, uint32_t stamp,
+static ON_SHARD bool goes(struct table *t, struct place at, struct reaper *r, uint32_t stamp,
                           uint32_t *next) {
+    const struct entry *e = bucket_address(at.bucket, at.i);
     uint32_t tick = TICK_NEVER;
     if (entry_dead(e, r->now_ms) && !pinned(r, e)) {
         r->expired++;
@@ -85,7 +96,7 @@ static ON_SHARD bool goes(struct table *t, struct entry *e, struct reaper *r, ui
     }
     if (entry_has_expiry(e))
         tick = tick_of(entry_expiry(e));
-    uint32_t inner = inner_tick(t, e, r, stamp);
+    uint32_t inner = inner_tick(t, at, r, stamp);
     if (emptied(e))
         return true;
     tick = inner < tick ? inner : tick;
@@ -95,12 +106,12 @@ static ON_SHARD bool goes(struct table *t, struct entry *e, struct reaper *r, ui
 }
 
 /* chain_dead: how many have to go. */
-static ON_SHARD unsigned chain_dead(struct table *t, const struct bucket *b, struct reaper *r,
+static ON_SHARD unsigned chain_dead(struct table *t, struct bucket *b, struct reaper *r,
                                     uint32_t stamp, uint32_t *next, unsigned *looked) {
     unsigned dead = 0;
     for (; b != NULL; b = bucket_next(b))
         for (unsigned used = bucket_used(b); used != 0; used &= used - 1, ++*looked)
-            dead += goes(t, bucket_address(b, (unsigned)__builtin_ctz(used)), r, stamp, next);
+            dead += goes(t, (struct place){b, (unsigned)__builtin_ctz(used)}, r, stamp, next);
     return dead;
 }
 
@@ -155,6 +166,7 @@ struct table *table_move_out(struct table *t) {
                           .due_first = TICK_NEVER,
                           .sweep_due = TICK_NEVER,
                           .prepared = t->prepared,
+                          .told_mark = t->told_mark,
                           .growth_ns = t->growth_ns};
     struct table *out = mem_alloc(t->mem, sizeof *out);
     bool ready = out != NULL && resize_begin(&fresh);

@@ -201,7 +201,8 @@ static void deal(struct table *t, const struct bucket *from, struct bucket *low,
         unsigned i = (unsigned)__builtin_ctz(used);
         struct entry *e = bucket_address(from, i);
         bool up = (hash_of(entry_key(e)) & t->base) != 0;
-        bool fits = chain_insert(up ? high : low, e, bucket_print_at(from, i), pool, &t->overflows);
+        bool fits = chain_insert(up ? high : low, bucket_item(from, i), bucket_print_at(from, i),
+                                 pool, &t->overflows);
         ASSERT(fits); /* shards/chain.h says why */
     }
 }

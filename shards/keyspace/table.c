@@ -162,6 +162,7 @@ static ON_SHARD void carry(struct table *t, struct entry *e, uint64_t hash, uint
 static ON_SHARD struct entry *rewrite(struct table *t, struct place at, uint64_t hash,
                                       const struct value *v, int64_t expire_ms) {
     struct entry *old = bucket_address(at.bucket, at.i), *e = old;
+    table_before(t, at.bucket, at.i);
     int64_t expiry_before = entry_expire_ms(old);
     bool expired_before = expiry_before != EXPIRE_NEVER, expires = expire_ms != EXPIRE_NEVER;
     unsigned bin_before = entry_bin(old);
@@ -184,7 +185,7 @@ static ON_SHARD struct entry *rewrite(struct table *t, struct place at, uint64_t
     } else {
         entry_write(e, key, v, expire_ms);
         if (e != old) {
-            bucket_set(at.bucket, at.i, e, bucket_print_at(at.bucket, at.i));
+            bucket_set(at.bucket, at.i, table_item(t, e), bucket_print_at(at.bucket, at.i));
             mem_free(t->mem, old, old_size);
         }
     }
@@ -221,7 +222,8 @@ static ON_SHARD struct entry *insert(struct table *t, struct span key, uint64_t 
     if (e == NULL || !stamp(t, i, v, expire_ms))
         goto fail;
     entry_write(e, key, v, expire_ms);
-    if (!chain_insert(table_bucket(t, i), e, bucket_print(hash), NULL, &t->overflows))
+    if (!chain_insert(table_bucket(t, i), table_item(t, e), bucket_print(hash), NULL,
+                      &t->overflows))
         goto fail;
     count_new(t, value_bin(v), expire_ms);
     join(t, e, hash, v->access);
@@ -329,11 +331,12 @@ static struct prepared take_prepared(struct prepared *p, struct bucket **pool) {
 static ON_SHARD void replace(struct table *t, struct place at, const struct prepared *p,
                              int64_t expire_ms) {
     struct entry *old = bucket_address(at.bucket, at.i), *e = p->entry;
+    table_before(t, at.bucket, at.i);
     if (entry_has_expiry(old) && expire_ms == EXPIRE_NEVER)
         stays_now(t, old);
     carry(t, e, p->hash, p->access, entry_access(old), entry_has_expiry(old));
     count_rewrite(t, entry_bin(old), entry_bin(e), entry_expire_ms(old), expire_ms);
-    bucket_set(at.bucket, at.i, e, bucket_print_at(at.bucket, at.i));
+    bucket_set(at.bucket, at.i, table_item(t, e), bucket_print_at(at.bucket, at.i));
     (void)table_drop_object(t, old);
     free_entry(t, old);
 }
@@ -363,8 +366,8 @@ struct entry *table_commit(struct prepared *prepared, int64_t now_ms) {
     if (there) {
         replace(t, at, &p, expire_ms);
     } else {
-        bool fits =
-            chain_insert(table_bucket(t, i), p.entry, bucket_print(p.hash), &pool, &t->overflows);
+        bool fits = chain_insert(table_bucket(t, i), table_item(t, p.entry), bucket_print(p.hash),
+                                 &pool, &t->overflows);
         ASSERT(fits);
         count_new(t, value_bin(&v), expire_ms);
         join(t, p.entry, p.hash, p.access);
@@ -421,6 +424,7 @@ static ON_SHARD void unlink_entry(struct table *t, uint32_t index, struct place 
 }
 
 void table_remove_at(struct table *t, uint32_t index, struct place at) {
+    table_before(t, at.bucket, at.i);
     t->lengths[entry_bin(bucket_address(at.bucket, at.i))]--;
     (void)table_drop_object(t, bucket_address(at.bucket, at.i));
     unlink_entry(t, index, at);
@@ -441,6 +445,7 @@ bool table_take(struct table *t, struct span key, uint64_t hash, char *scratch, 
     if (!find(t, key, hash, &at))
         return false;
     struct entry *e = bucket_address(at.bucket, at.i);
+    table_before(t, at.bucket, at.i);
     *out = entry_value(e);
     t->lengths[value_bin(out)]--;
     *expire_ms = entry_expire_ms(e);

@@ -62,6 +62,10 @@ struct table {
     uint64_t lengths[TABLE_LENGTHS + 1]; /* the last one: of what is no string, for nobody */
     uint64_t growth_ns; /* the longest that making room took, until somebody asks */
     int64_t gone_ms;    /* the expiry of what the last put, commit or delete replaced or deleted */
+    struct cut *cut;    /* whose walk has not come to this table's end; NULL: none */
+    uint64_t cut_cursor;
+    unsigned cut_db;   /* where the table was at the cut */
+    uint8_t told_mark; /* of places whose entries have been told, or came after the cut */
 };
 
 static inline uint32_t table_index(const struct table *t, uint64_t hash) {
@@ -75,6 +79,28 @@ static inline struct bucket *table_bucket(const struct table *t, uint32_t i) {
 
 static inline uint32_t table_segments(const struct table *t) {
     return (t->bucket_count + TABLE_SEGMENT - 1) / TABLE_SEGMENT;
+}
+
+/* table_item: an entry with the mark of one that is none of the cut's any more, as bucket_set takes it. */
+static inline void *table_item(const struct table *t, struct entry *e) {
+    return (char *)e + t->told_mark;
+}
+
+static inline bool table_told(const struct table *t, const struct bucket *b, unsigned i) {
+    return bucket_mark(b, i) == t->told_mark;
+}
+
+/* table_before: what lies at a place is going to be changed or taken out. */
+void cut_tell(struct table *t, struct bucket *b, unsigned i) ON_SHARD;
+static inline ON_SHARD void table_before(struct table *t, struct bucket *b, unsigned i) {
+    if (unlikely(t->cut != NULL) && !table_told(t, b, i))
+        cut_tell(t, b, i);
+}
+
+/* table_holds: what lies at a place has to stay as it is until it was told. */
+bool cut_holds(const struct table *t, const struct bucket *b, unsigned i);
+static inline bool table_holds(const struct table *t, const struct bucket *b, unsigned i) {
+    return unlikely(t->cut != NULL) && !table_told(t, b, i) && cut_holds(t, b, i);
 }
 
 /* tick_of: rounds down, so a stamp is never late. */

@@ -239,4 +239,5 @@ const struct io_ops epoll_ops = {
     .send = loop_socket_send,
     .receive = loop_socket_receive,
     .close = loop_socket_close,
+    .file_begin = file_thread_begin,
 };

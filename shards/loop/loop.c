@@ -46,6 +46,7 @@ enum err loop_create(struct loop **out, enum loop_kind kind, struct mem *m, cons
     list_init(&l->acceptors);
     read_clocks(l);
     wheel_init(&l->wheel, l->now_ns);
+    loop_files_init(l);
     enum err e = l->ops->create(l, why);
     if (e != OK) {
         mem_free(m, l, sizeof(*l));
@@ -62,6 +63,7 @@ static void acceptor_free(struct acceptor *a) {
 }
 
 void loop_destroy(struct loop *l) {
+    file_stop(l);
     l->ops->destroy(l);
     while (!list_empty(&l->acceptors)) {
         struct acceptor *a = CONTAINER_OF(l->acceptors.next, struct acceptor, link);
@@ -277,6 +279,8 @@ static void arm_all(struct loop *l) {
     if (unlikely(l->acceptors_todo))
         arm_acceptors(l);
     arm_todo(l);
+    if (unlikely(!list_empty(&l->files.waiting)))
+        loop_files_begin(l);
     if (unlikely(!list_empty(&l->starved))) {
         feed_starved(l);
         arm_todo(l);
@@ -315,7 +319,8 @@ static unsigned deliver_ready(struct loop *l) {
 
 /* How long there is nothing to do but wait for others. */
 static uint64_t wait_ns(struct loop *l, uint64_t timeout_ns) {
-    if (timeout_ns == 0 || l->retry || l->woken_self || !list_empty(&l->ready))
+    if (timeout_ns == 0 || l->retry || l->woken_self || !list_empty(&l->ready) ||
+        !list_empty(&l->files.refused))
         return 0;
     uint64_t due_ns = wheel_next_ns(&l->wheel);
     if (due_ns == UINT64_MAX)
@@ -359,6 +364,8 @@ unsigned loop_poll(struct loop *l, uint64_t timeout_ns, const struct loop_hooks 
     if (unlikely(!list_empty(&l->ready)))
         events += deliver_ready(l);
     events += l->ops->dispatch(l);
+    if (unlikely(l->files.under_way > 0))
+        events += loop_files_finish(l);
     events += wheel_run(&l->wheel, l->now_ns);
     buf_trim(l);
     l->hooks = NULL;

@@ -14,8 +14,11 @@
 #define SHARDS_LOOP_IMPL_H
 
 #include "shards/assert.h"
+#include "shards/file.h"
 #include "shards/loop.h"
 #include <assert.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 enum stream_flag {
@@ -100,6 +103,27 @@ struct acceptor {
     bool logged; /* that we are out of descriptors, since the last connection */
 };
 
+/* Requests of files. What is begun is the backend's, or the thread's, until loop_file_over or _done. */
+struct file_thread {
+    pthread_t id;
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    struct list todo;            /* under the lock, as is stop */
+    _Atomic(struct list *) over; /* done, the newest first, linked by next */
+    cpu_set_t cpus;
+    bool started, stop;
+};
+
+enum { FILE_PART_MAX = 1 << 30 }; /* bytes: io_uring's field has 32 bits */
+
+struct files {
+    struct list waiting; /* not begun, or to be gone on with */
+    struct list refused; /* begun, and over with an error that is told after the wait */
+    unsigned under_way;  /* begun and not told */
+    bool stopped;
+    struct file_thread thread;
+};
+
 struct io_ops {
     const char *name;
     enum err (*create)(struct loop *l, const char **why);
@@ -124,6 +148,10 @@ struct io_ops {
     /* receive: recv(2), but -errno. Used by loop_receive. */
     ssize_t (*receive)(struct stream *s, char *dst, size_t len);
     void (*close)(int fd);
+    /* file_begin: false when the kernel has no room now. */
+    bool (*file_begin)(struct loop *l, struct file_request *r);
+    /* file_wait: until nothing is under way. No callback but loop_file_over. */
+    void (*file_wait)(struct loop *l);
 };
 
 extern const struct io_ops uring_ops, epoll_ops, sim_ops;
@@ -148,6 +176,7 @@ struct loop {
     atomic_bool woken; /* a doorbell is on its way */
     struct buf_pool pool;
     struct wheel wheel;
+    struct files files;
     char features[160];
 };
 
@@ -169,6 +198,31 @@ void loop_accepted(struct loop *l, struct acceptor *a, int fd);
 ssize_t loop_socket_send(struct stream *s, const struct iovec *iov, int iov_len);
 ssize_t loop_socket_receive(struct stream *s, char *dst, size_t len);
 void loop_socket_close(int fd);
+/* loop_files_init, loop_files_begin: what is waiting goes to the backend. loop_files_finish: tells what the thread has done and
+ * what was refused; returns how many. */
+void loop_files_init(struct loop *l);
+void loop_files_begin(struct loop *l);
+unsigned loop_files_finish(struct loop *l);
+/* loop_file_over: the backend did `result` bytes of a request, all else that is to be done, or -errno. */
+void loop_file_over(struct loop *l, struct file_request *r, ssize_t result);
+/* loop_file_done: r->result is final. */
+void loop_file_done(struct loop *l, struct file_request *r);
+/* loop_file_refuse: by file_begin: it fails before it is begun. */
+void loop_file_refuse(struct loop *l, struct file_request *r, int error);
+/* file_goes_on: counts `result`; false: r->result is final. */
+bool file_goes_on(struct file_request *r, ssize_t result);
+/* file_part: the bytes that are to be read or written next. */
+static inline size_t file_part(const struct file_request *r) {
+    size_t left = r->len - r->did;
+    return left < FILE_PART_MAX ? left : FILE_PART_MAX;
+}
+/* file_act: does all of it here and now. Any thread. */
+void file_act(struct file_request *r);
+void file_thread_init(struct file_thread *t);
+/* file_thread_begin: io_ops.file_begin for who has no kernel that does it. */
+bool file_thread_begin(struct loop *l, struct file_request *r);
+unsigned file_thread_finish(struct loop *l);
+void file_thread_stop(struct loop *l);
 /* loop_add_feature: a word for loop_features. */
 void loop_add_feature(struct loop *l, const char *word);
 

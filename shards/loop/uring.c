@@ -9,11 +9,13 @@
  *     multishot recv with provided buffers -> poll, then recv(2) into a buffer of the pool
  *     multishot accept -> one accept at a time
  *     MSG_RING -> eventfd
+ *     operations of files -> the thread of file_thread.c
  */
 #include "loop_impl.h"
 #include "shards/log.h"
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
 #include <stdalign.h>
@@ -39,14 +41,21 @@ enum kind {
     KIND_READABLE,
     KIND_WRITABLE,
     KIND_ACCEPT,
-    KIND_BELL,    /* our eventfd was read, or, with BELL_BY_RING, a MSG_RING came in */
-    KIND_WAKE,    /* a MSG_RING of ours failed; the address is the target loop's */
-    KIND_NOTHING, /* a cancellation's own completion */
+    KIND_FILE,
+    KIND_WAKE, /* a MSG_RING of ours failed; the address is the target loop's */
+    KIND_OWN,  /* no address, but one of enum own */
     KIND_MASK = 7,
 };
-enum { BELL_BY_RING = KIND_MASK + 1 };
-static_assert(KIND_NOTHING <= KIND_MASK, "kinds fit the low bits");
+static_assert(KIND_OWN <= KIND_MASK, "kinds fit the low bits");
 static_assert(alignof(struct stream) > KIND_MASK, "addresses leave the low bits free");
+static_assert(alignof(struct file_request) > KIND_MASK, "addresses leave the low bits free");
+
+/* All of user_data where it is about the loop itself. */
+enum own {
+    OWN_BELL = KIND_OWN,                 /* our eventfd was read */
+    OWN_RING_BELL = KIND_OWN + (1 << 3), /* a MSG_RING came in */
+    OWN_NOTHING = KIND_OWN + (2 << 3),   /* a cancellation's own completion */
+};
 
 /* Backend bits of stream.flags. */
 enum {
@@ -64,6 +73,7 @@ struct uring {
     uint64_t bell_count; /* where the eventfd is read to */
     bool bell_armed;
     bool multishot_recv, multishot_accept, msg_ring, task_flag;
+    bool file_ops;
     bool quiet;      /* the last enter brought nothing */
     bool believed;   /* work_waits was answered by a poll that does not sleep */
     bool registered; /* the ring's descriptor, with the owner thread */
@@ -134,11 +144,18 @@ static void create_buf_ring(struct loop *l, struct uring *u) {
     u->bufs = mem;
 }
 
-static bool has_opcode(struct uring *u, int op) {
+static void probe_opcodes(struct uring *u, unsigned disabled) {
+    static const int file_ops[] = {IORING_OP_OPENAT,  IORING_OP_READ,  IORING_OP_WRITE,
+                                   IORING_OP_FSYNC,   IORING_OP_CLOSE, IORING_OP_RENAMEAT,
+                                   IORING_OP_UNLINKAT};
     struct io_uring_probe *probe = io_uring_get_probe_ring(&u->ring);
-    bool has = probe != NULL && io_uring_opcode_supported(probe, op);
+    u->msg_ring = !(disabled & LOOP_MSG_RING) && probe != NULL &&
+                  io_uring_opcode_supported(probe, IORING_OP_MSG_RING);
+    /* All or none: every kernel that this loop runs on (5.11) has them, unless a policy takes some away. */
+    u->file_ops = !(disabled & LOOP_FILE_OPS) && probe != NULL;
+    for (size_t i = 0; i < COUNT_OF(file_ops) && u->file_ops; i++)
+        u->file_ops = io_uring_opcode_supported(probe, file_ops[i]);
     io_uring_free_probe(probe);
-    return has;
 }
 
 static void close_ring(struct uring *u) {
@@ -176,7 +193,7 @@ static enum err create(struct loop *l, const char **why) {
     create_buf_ring(l, u);
     u->multishot_recv = u->bufs != NULL && !(l->disabled & LOOP_MULTISHOT_RECV);
     u->multishot_accept = !(l->disabled & LOOP_MULTISHOT_ACCEPT);
-    u->msg_ring = !(l->disabled & LOOP_MSG_RING) && has_opcode(u, IORING_OP_MSG_RING);
+    probe_opcodes(u, l->disabled);
     u->task_flag = u->ring.flags & IORING_SETUP_TASKRUN_FLAG;
     *why = "no memory for receive buffers";
     e = buf_pool_init(l, u->multishot_recv ? u->bufs : NULL);
@@ -222,7 +239,7 @@ static bool cancel(struct uring *u, uint64_t user_data) {
     if (sqe == NULL)
         return false;
     io_uring_prep_cancel64(sqe, user_data, 0);
-    io_uring_sqe_set_data64(sqe, KIND_NOTHING);
+    io_uring_sqe_set_data64(sqe, OWN_NOTHING);
     return true;
 }
 
@@ -337,7 +354,7 @@ static bool arm_bell(struct uring *u) {
     if (sqe == NULL)
         return false;
     io_uring_prep_read(sqe, u->bell, &u->bell_count, sizeof(u->bell_count), 0);
-    io_uring_sqe_set_data64(sqe, KIND_BELL);
+    io_uring_sqe_set_data64(sqe, OWN_BELL);
     u->bell_armed = true;
     return true;
 }
@@ -431,6 +448,17 @@ static void ring_bell(struct loop *to) {
     (void)n;
 }
 
+static void on_own(struct loop *l, enum own what, unsigned flags) {
+    if (what == OWN_NOTHING) {
+        if (flags & IORING_CQE_F_BUFFER) /* of the trial in attach */
+            buf_release(buf_taken(l, flags >> IORING_CQE_BUFFER_SHIFT));
+        return;
+    }
+    if (what == OWN_BELL)
+        uring_of(l)->bell_armed = false;
+    atomic_store(&l->woken, false);
+}
+
 static void handle(struct loop *l, uint64_t user_data, int res, unsigned flags) {
     void *p = (void *)(uintptr_t)(user_data & ~(uint64_t)KIND_MASK);
     switch ((enum kind)(user_data & KIND_MASK)) {
@@ -449,17 +477,14 @@ static void handle(struct loop *l, uint64_t user_data, int res, unsigned flags) 
     case KIND_ACCEPT:
         on_accept(l, p, res, flags);
         break;
-    case KIND_BELL:
-        if (p == NULL)
-            uring_of(l)->bell_armed = false;
-        atomic_store(&l->woken, false);
+    case KIND_FILE:
+        loop_file_over(l, p, res);
         break;
     case KIND_WAKE:
         ring_bell(p);
         break;
-    case KIND_NOTHING:
-        if (flags & IORING_CQE_F_BUFFER)
-            buf_release(buf_taken(l, flags >> IORING_CQE_BUFFER_SHIFT));
+    case KIND_OWN:
+        on_own(l, (enum own)user_data, flags);
         break;
     }
 }
@@ -531,7 +556,7 @@ static void wake(struct loop *from, struct loop *to) {
         ring_bell(to);
         return;
     }
-    io_uring_prep_msg_ring(sqe, uring_of(to)->ring.ring_fd, 0, BELL_BY_RING | KIND_BELL, 0);
+    io_uring_prep_msg_ring(sqe, uring_of(to)->ring.ring_fd, 0, OWN_RING_BELL, 0);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     io_uring_sqe_set_data64(sqe, tag(to, KIND_WAKE));
     /* At once: whoever is woken should not wait for the rest of our turn. */
@@ -552,7 +577,7 @@ static bool try_multishot_recv(struct loop *l, struct uring *u) {
     io_uring_prep_recv_multishot(sqe, pair[0], NULL, 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = BUF_GROUP;
-    io_uring_sqe_set_data64(sqe, KIND_NOTHING);
+    io_uring_sqe_set_data64(sqe, OWN_NOTHING);
     while (more) {
         struct __kernel_timespec ts = {.tv_nsec = TRIAL_WAIT_NS};
         struct io_uring_cqe *cqe = NULL;
@@ -588,6 +613,7 @@ static void name_features(struct loop *l, const struct uring *u) {
         {u->multishot_recv, "multishot-recv"},
         {u->multishot_accept, "multishot-accept"},
         {u->msg_ring, "msg-ring"},
+        {u->file_ops, "file-ops"},
     };
     for (size_t i = 0; i < COUNT_OF(words); i++)
         if (words[i].has)
@@ -632,6 +658,68 @@ static bool empty_ring(struct loop *l) {
     return false;
 }
 
+/* --- files --- */
+
+static bool file_begin(struct loop *l, struct file_request *r) {
+    struct uring *u = uring_of(l);
+    if (!u->file_ops)
+        return file_thread_begin(l, r);
+    struct io_uring_sqe *sqe = get_sqe(u);
+    if (sqe == NULL)
+        return false;
+    unsigned len = (unsigned)file_part(r);
+    uint64_t offset = r->offset + r->did;
+    switch (r->op) {
+    case FILE_OPEN:
+        io_uring_prep_openat(sqe, AT_FDCWD, r->path, r->flags | O_CLOEXEC, (mode_t)r->mode);
+        break;
+    case FILE_READ:
+        io_uring_prep_read(sqe, r->fd, r->bytes + r->did, len, offset);
+        break;
+    case FILE_WRITE:
+        io_uring_prep_write(sqe, r->fd, r->bytes + r->did, len, offset);
+        break;
+    case FILE_SYNC:
+        io_uring_prep_fsync(sqe, r->fd, 0);
+        break;
+    case FILE_CLOSE:
+        io_uring_prep_close(sqe, r->fd);
+        break;
+    case FILE_RENAME:
+        io_uring_prep_renameat(sqe, AT_FDCWD, r->path, AT_FDCWD, r->path2, 0);
+        break;
+    case FILE_REMOVE:
+        io_uring_prep_unlinkat(sqe, AT_FDCWD, r->path, 0);
+        break;
+    case FILE_OPS:
+        ASSERT(false);
+    }
+    io_uring_sqe_set_data64(sqe, tag(r, KIND_FILE));
+    return true;
+}
+
+/* Completions of other kinds stay in the ring, for nobody may be called back any more; those of files are
+ * crossed out. */
+static void file_wait(struct loop *l) {
+    struct uring *u = uring_of(l);
+    ASSERT(gettid() == u->owner);
+    for (;;) {
+        struct io_uring_cqe *cqe;
+        unsigned head, ready = 0;
+        io_uring_for_each_cqe(&u->ring, head, cqe) {
+            uint64_t data = cqe->user_data;
+            ready++;
+            if ((data & KIND_MASK) != KIND_FILE)
+                continue;
+            cqe->user_data = OWN_NOTHING;
+            loop_file_over(l, (void *)(uintptr_t)(data & ~(uint64_t)KIND_MASK), cqe->res);
+        }
+        if (l->files.under_way == 0)
+            return;
+        (void)io_uring_submit_and_wait(&u->ring, ready + 1);
+    }
+}
+
 static bool quiet(const struct loop *l) {
     const struct uring *u = uring_of(l);
     return u->task_flag && io_uring_cq_ready(&u->ring) == 0;
@@ -654,4 +742,6 @@ const struct io_ops uring_ops = {
     .send = loop_socket_send,
     .receive = loop_socket_receive,
     .close = loop_socket_close,
+    .file_begin = file_begin,
+    .file_wait = file_wait,
 };

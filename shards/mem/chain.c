@@ -53,7 +53,7 @@ bool chain_insert(struct bucket *head, const void *item, uint8_t print, struct b
     struct bucket *next = pool != NULL ? chain_pool_take(pool) : NULL;
     if (next == NULL && (next = overflow_create(o)) == NULL)
         return false;
-    bucket_set(next, 0, bucket_address(head, BUCKET_LINK), bucket_print_at(head, BUCKET_LINK));
+    bucket_set(next, 0, bucket_item(head, BUCKET_LINK), bucket_print_at(head, BUCKET_LINK));
     bucket_set(next, 1, item, print);
     bucket_set(head, BUCKET_LINK, next, 0);
     head->bytes[BUCKET_CTL] |= BUCKET_LINKED;
@@ -69,7 +69,7 @@ void chain_remove(struct bucket *head, struct place at, struct overflows *o) {
         return;
     if (at.bucket != last) {
         unsigned i = (unsigned)__builtin_ctz(bucket_used(last));
-        bucket_set(at.bucket, at.i, bucket_address(last, i), bucket_print_at(last, i));
+        bucket_set(at.bucket, at.i, bucket_item(last, i), bucket_print_at(last, i));
         bucket_set(last, i, NULL, 0);
     }
     unsigned used = bucket_used(last);
@@ -79,7 +79,7 @@ void chain_remove(struct bucket *head, struct place at, struct overflows *o) {
         return;
     unsigned i = (unsigned)__builtin_ctz(used);
     before->bytes[BUCKET_CTL] &= (uint8_t)~BUCKET_LINKED;
-    bucket_set(before, BUCKET_LINK, bucket_address(last, i), bucket_print_at(last, i));
+    bucket_set(before, BUCKET_LINK, bucket_item(last, i), bucket_print_at(last, i));
     overflow_free(o, last);
 }
 
@@ -114,7 +114,7 @@ bool chain_merge(struct bucket *into, struct bucket *from, struct overflows *o) 
         for (unsigned used = bucket_used(&copy); used != 0; used &= used - 1) {
             unsigned i = (unsigned)__builtin_ctz(used);
             bool fits =
-                chain_insert(into, bucket_address(&copy, i), bucket_print_at(&copy, i), &pool, o);
+                chain_insert(into, bucket_item(&copy, i), bucket_print_at(&copy, i), &pool, o);
             ASSERT(fits);
         }
     }

@@ -1,6 +1,7 @@
 #include "job_impl.h"
 #include "shards/assert.h"
 #include "shards/clock.h"
+#include "shards/file.h"
 #include "shards/log.h"
 #include <errno.h>
 #include <pthread.h>
@@ -274,6 +275,7 @@ enum err shard_begin(struct shard *s) {
 }
 
 void shard_end(struct shard *s) {
+    file_stop(s->loop); /* what `stop` frees is no longer the kernel's */
     s->all->config.hooks->stop(s);
 }
 
@@ -317,6 +319,26 @@ static bool locked(void *arg, uint64_t hash) {
     return tx_locked(arg, hash);
 }
 
+/* --- the snapshot, through which locks are granted while it is taken --- */
+
+static bool may_change(void *arg, const struct tx_want *w) {
+    struct shard *s = arg;
+    shard_claim();
+    return snapshot_ready(&s->snapshot, w->db, w->hash);
+}
+
+static void snapshot_changed(void *arg, bool active) {
+    struct shard *s = arg;
+    shard_claim();
+    tx_set_gate(&s->tx, active ? may_change : NULL, s);
+}
+
+static void snapshot_told_heavy(void *arg) {
+    struct shard *s = arg;
+    shard_claim();
+    tx_open_gate(&s->tx);
+}
+
 static enum err shard_create(struct shards *a, unsigned id, const char **why) {
     struct mem fresh = {0};
     struct shard_impl *impl =
@@ -335,6 +357,8 @@ static enum err shard_create(struct shards *a, unsigned id, const char **why) {
     if (e == OK) {
         keyspace_guard(s->keyspace, pinned, &s->tx);
         keyspace_guard_locked(s->keyspace, locked, &s->tx);
+        snapshot_init(&s->snapshot, s->keyspace,
+                      &(struct snapshot_hooks){snapshot_changed, snapshot_told_heavy, s});
         e = loop_create(&s->loop, a->config.io, &s->mem, why);
     }
     s->now_ns = clock_mono_ns();

@@ -1,2 +1,103 @@
-/* snapshot.c: the walk, what it is told by writes, and values that are told in slices. */
+/* snapshot.c: see shards/snapshot.h. */
 #include "shards/snapshot.h"
+#include "shards/clock.h"
+
+enum { WALK_BUCKETS = 16 }; /* between two looks at the clock */
+
+void snapshot_init(struct snapshot *s, struct keyspace *k, const struct snapshot_hooks *hooks) {
+    *s = (struct snapshot){.keyspace = k, .hooks = *hooks};
+}
+
+static void tell(void *arg, unsigned db, const struct entry *e) {
+    struct snapshot *s = arg;
+    s->told++;
+    s->sink->tell(s->sink, db, e);
+}
+
+static void end(struct snapshot *s) {
+    s->is_active = s->hurried = false;
+    s->sink = NULL;
+    s->hooks.active(s->hooks.arg, false);
+}
+
+bool snapshot_start(struct snapshot *s, struct snapshot_sink *sink) {
+    if (keyspace_cut_open(s->keyspace))
+        return false;
+    s->sink = sink;
+    s->told = 0;
+    s->total = keyspace_cut(s->keyspace, tell, s);
+    s->is_active = s->total != 0;
+    s->hurried = false;
+    if (s->is_active)
+        s->hooks.active(s->hooks.arg, true);
+    return true;
+}
+
+void snapshot_give_up(struct snapshot *s) {
+    if (!s->is_active)
+        return;
+    keyspace_cut_mute(s->keyspace);
+    end(s);
+}
+
+/* heavy_some: a slice of what is told in slices; false: the sink has no room for it, and nobody waits for it. */
+static ON_SHARD bool heavy_some(struct snapshot *s, const struct entry *e, unsigned db) {
+    if (!s->hurried && !s->sink->room(s->sink))
+        return false;
+    if (!s->sink->tell_some(s->sink, db, e) || s->sink == NULL)
+        return true;
+    keyspace_cut_told(s->keyspace);
+    s->told++;
+    s->hurried = false;
+    s->hooks.told(s->hooks.arg);
+    return true;
+}
+
+/* some: false: there is nothing more, or nothing can go on for now. */
+static ON_SHARD bool some(struct snapshot *s) {
+    unsigned db;
+    if (s->sink != NULL) {
+        const struct entry *heavy = keyspace_cut_heavy(s->keyspace, &db);
+        if (heavy != NULL)
+            return heavy_some(s, heavy, db);
+        if (!s->sink->room(s->sink))
+            return false;
+    }
+    return keyspace_cut_walk(s->keyspace, WALK_BUCKETS);
+}
+
+bool snapshot_some(struct snapshot *s, uint64_t until_ns) {
+    while (some(s) && clock_fine_ns() < until_ns) {
+    }
+    bool more = keyspace_cut_open(s->keyspace);
+    if (!more && s->is_active)
+        end(s);
+    return more;
+}
+
+bool snapshot_active(const struct snapshot *s) {
+    return s->is_active;
+}
+
+uint64_t snapshot_told(const struct snapshot *s) {
+    return s->told;
+}
+
+uint64_t snapshot_total(const struct snapshot *s) {
+    return s->total;
+}
+
+bool snapshot_lost(const struct snapshot *s) {
+    return keyspace_cut_lost(s->keyspace);
+}
+
+bool snapshot_hurried(const struct snapshot *s) {
+    return s->hurried;
+}
+
+bool snapshot_ready(struct snapshot *s, unsigned db, uint64_t hash) {
+    if (keyspace_cut_touch(s->keyspace, db, hash))
+        return true;
+    s->hurried = true;
+    return false;
+}

@@ -179,6 +179,8 @@ static bool of_client(struct tx_intent *from, const struct tx_want *w, uint64_t 
 }
 
 bool tx_conflicts(const struct tx_shard *s, const struct tx_want *w, uint64_t client) {
+    if (unlikely(s->gated != 0) && w->mode == TX_EXCLUSIVE && !s->gate(s->gate_arg, w))
+        return true;
     const struct tx_chain *chain = chain_of(s, w->hash);
     if (first_of(chain->exclusive.first, w) != NULL)
         return true;

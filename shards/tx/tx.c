@@ -173,10 +173,25 @@ static void ask(struct tx_claim *c) {
 
 /* --- granting --- */
 
+static bool gate_shut(const struct tx_claim *c) {
+    const struct tx_shard *s = c->shard;
+    if (likely(s->gated == 0) || !c->exclusive)
+        return false;
+    bool shut = false;
+    for (uint32_t i = 0; i < c->count; i++)
+        shut |=
+            c->intents[i].want.mode == TX_EXCLUSIVE && !s->gate(s->gate_arg, &c->intents[i].want);
+    return shut;
+}
+
+static bool is_blocked(struct tx_claim *c) {
+    return claim_blocked(c, ask) != NULL || unlikely(gate_shut(c));
+}
+
 /* may_go: grants a claim if nothing is in its way. */
 static void may_go(struct tx_claim *c) {
     struct tx_shard *s = c->shard;
-    if (c->granted || claim_blocked(c, ask) != NULL)
+    if (c->granted || is_blocked(c))
         return;
     c->granted = true;
     s->waiting--;
@@ -242,6 +257,19 @@ static void serve(struct tx_shard *s) {
     s->serving = false;
 }
 
+void tx_set_gate(struct tx_shard *s, tx_gate_fn *gate, void *arg) {
+    s->gate = gate;
+    s->gate_arg = arg;
+    s->gated = gate != NULL;
+    tx_open_gate(s);
+}
+
+void tx_open_gate(struct tx_shard *s) {
+    for (struct list *l = s->queue.next; s->waiting != 0 && l != &s->queue; l = l->next)
+        may_go(CONTAINER_OF(l, struct tx_claim, queue));
+    serve(s);
+}
+
 /* --- from home to the parts --- */
 
 static ON_SHARD void schedule_at(struct tx_shard *s, struct tx_part *p) {
@@ -261,7 +289,7 @@ static ON_SHARD void schedule_at(struct tx_shard *s, struct tx_part *p) {
     c->part = p;
     c->client = t->client;
     c->ordered = t->ordered;
-    if (claim_blocked(c, ask) != NULL) {
+    if (is_blocked(c)) {
         s->stats.waited++;
         return;
     }
