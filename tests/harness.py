@@ -15,6 +15,7 @@ import concurrent.futures
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -301,11 +302,17 @@ running = weakref.WeakSet()  # servers that were started and not yet ended
 
 
 class Server:
-    """A server process. `options` are redis.conf names: {"maxclients": 10}."""
+    """A server process. `options` are redis.conf names: {"maxclients": 10}. It runs in a directory of its own, `dir`, which goes
+    with it, unless one is given; without save points, unless `options` or the configuration file have some."""
 
     def __init__(self, kind="anax", shards=1, io=None, borrow=None, options=None, port=None,
-                 launcher=(), config_text=None, wait=True):
+                 launcher=(), config_text=None, wait=True, dir=None):
         self.kind, self.shards = kind, shards
+        self.dir = dir
+        if dir is None:
+            self.dir = tempfile.mkdtemp(prefix="anax-test-")
+            os.chmod(self.dir, 0o755)  # a server may run as somebody else
+            weakref.finalize(self, shutil.rmtree, self.dir, ignore_errors=True)
         self.warm_up = None  # of those that leak_checked() compares
         if port:
             wait_until(lambda: is_free(port), "whoever had port %d before is gone" % port)
@@ -328,6 +335,8 @@ class Server:
                 args += ["--io", io]
             if borrow is not None:
                 args += ["--shard-borrow", "yes" if borrow else "no"]
+            if config_text is None and "save" not in (options or {}):
+                args += ["--save", ""]
         else:
             args += ["--save", "", "--appendonly", "no", "--daemonize", "no"]
         for name, value in (options or {}).items():
@@ -340,7 +349,7 @@ class Server:
 
     def launch(self):
         self.process = subprocess.Popen(self.args, stdout=self.log_file, stderr=subprocess.STDOUT,
-                                        stdin=subprocess.DEVNULL, cwd=tempfile.gettempdir())
+                                        stdin=subprocess.DEVNULL, cwd=self.dir)
         running.add(self)
 
     def restart(self):
@@ -362,9 +371,11 @@ class Server:
                                    (" ".join(self.args), self.process.returncode, self.log()))
             try:
                 with Conn(self.address, 5) as c:
+                    if self.password:
+                        c.cmd("AUTH", self.password)
                     c.send(b"PING\r\n")
-                    c.read()
-                    return
+                    if not c.read().raw.startswith(b"-LOADING"):
+                        return
             except (OSError, Closed):
                 if time.monotonic() > deadline:
                     self.kill()

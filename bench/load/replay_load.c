@@ -7,13 +7,10 @@
  *             the first error is told.
  * Output      one line of JSON when the time is over. SIGTERM ends a run early.
  */
+#include "client_impl.h"
 #include "shards/clock.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -54,32 +51,15 @@ static struct {
     char chunk[CHUNK];
 } load;
 
-static volatile sig_atomic_t stopping;
-
-static void on_signal(int signo) {
-    (void)signo;
-    stopping = 1;
-}
-
-__attribute__((noreturn, format(printf, 1, 2))) static void die(const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    (void)fprintf(stderr, "replay_load: ");
-    (void)vfprintf(stderr, format, args);
-    (void)fprintf(stderr, "\n");
-    va_end(args);
-    exit(1);
-}
-
 /* --- the commands --- */
 
 static size_t number_after(const char *p, const char *end, const char **next) {
     char *stop;
     if (p >= end)
-        die("the file ends within a command");
+        client_die("the file ends within a command");
     unsigned long n = strtoul(p, &stop, 10);
     if (stop + 2 > end || stop[0] != '\r')
-        die("no RESP at byte %zu", (size_t)(p - load.bytes));
+        client_die("no RESP at byte %zu", (size_t)(p - load.bytes));
     *next = stop + 2;
     return n;
 }
@@ -88,12 +68,12 @@ static void read_commands(const char *path) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) != 0 || st.st_size == 0)
-        die("cannot read %s", path);
+        client_die("cannot read %s", path);
     size_t len = (size_t)st.st_size;
     /* A page more than the file: strtoul stops at a zero. */
     char *bytes = calloc(1, len + 1);
     if (bytes == NULL || read(fd, bytes, len) != (ssize_t)len)
-        die("cannot read %s", path);
+        client_die("cannot read %s", path);
     (void)close(fd);
     load.bytes = bytes;
     const char *p = bytes, *end = bytes + len;
@@ -103,7 +83,7 @@ static void read_commands(const char *path) {
             room = room * 2 + CONNS_MAX;
             load.at = realloc(load.at, room * sizeof *load.at);
             if (load.at == NULL)
-                die("no memory");
+                client_die("no memory");
         }
         load.at[load.count++] = (size_t)(p - bytes);
         size_t args = number_after(p + 1, end, &p);
@@ -123,7 +103,7 @@ static void write_some(struct conn *c) {
         if (n < 0 && errno == EAGAIN)
             return;
         if (n <= 0)
-            die("the server closed a connection");
+            client_die("the server closed a connection");
         c->out += n;
         c->out_len -= (size_t)n;
         if (c->out_len == 0 && c->rest_len > 0) {
@@ -204,47 +184,36 @@ static void serve(struct conn *c, uint32_t events) {
         if (n < 0 && errno == EAGAIN)
             return;
         if (n <= 0)
-            die("the server closed a connection");
+            client_die("the server closed a connection");
         take(c, load.chunk, (size_t)n);
     }
 }
 
 static void connect_one(struct conn *c, long port, size_t first) {
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int one = 1;
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&to, sizeof to) != 0)
-        die("cannot connect: %s", strerror(errno));
-    (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    c->fd = client_connect(port);
     if (fcntl(c->fd, F_SETFL, O_NONBLOCK) != 0)
-        die("%s", strerror(errno));
+        client_die("%s", strerror(errno));
     c->next = first;
-    struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c};
-    if (epoll_ctl(load.poll, EPOLL_CTL_ADD, c->fd, &e) != 0)
-        die("%s", strerror(errno));
+    client_watch(load.poll, c->fd, EPOLLIN | EPOLLOUT | EPOLLET, c);
 }
 
 int main(int argc, char **argv) {
     if (argc != 6)
-        die("usage: replay_load PORT CONNECTIONS PIPELINE SECONDS FILE");
+        client_die("usage: replay_load PORT CONNECTIONS PIPELINE SECONDS FILE");
     long port = strtol(argv[1], NULL, 10), conns = strtol(argv[2], NULL, 10);
     load.pipeline = (unsigned)strtoul(argv[3], NULL, 10);
     double seconds = strtod(argv[4], NULL);
     read_commands(argv[5]);
     if (conns < 1 || conns > CONNS_MAX || load.pipeline < 1 || load.pipeline > load.count)
-        die("connections or pipeline out of range");
-    struct sigaction on_term = {.sa_handler = on_signal};
-    if (sigaction(SIGTERM, &on_term, NULL) != 0)
-        die("%s", strerror(errno));
+        client_die("connections or pipeline out of range");
+    client_ends_on_term();
     load.poll = epoll_create1(EPOLL_CLOEXEC);
     for (long i = 0; i < conns; i++)
         connect_one(&load.conns[i], port, load.count / (size_t)conns * (size_t)i);
     uint64_t from_ns = clock_mono_ns(), now_ns = from_ns;
     for (long i = 0; i < conns; i++)
         send_pipeline(&load.conns[i]);
-    while (!stopping && (double)(now_ns - from_ns) < seconds * 1e9) {
+    while (!client_stopping && (double)(now_ns - from_ns) < seconds * 1e9) {
         struct epoll_event events[EVENTS];
         int n = epoll_wait(load.poll, events, EVENTS, POLL_MS);
         for (int i = 0; i < n; i++)

@@ -12,13 +12,10 @@
  * Output      "begin" when the warm-up is over, then one line of JSON. An operation is one command or, in
  *             the shapes of five, all five. SIGTERM ends a run early.
  */
+#include "client_impl.h"
 #include "shards/clock.h"
 #include "shards/rng.h"
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,23 +80,6 @@ static struct {
     uint64_t hist[HIST_BUCKETS], done, late;
 } load;
 
-static volatile sig_atomic_t stopping;
-
-static void on_signal(int signo) {
-    (void)signo;
-    stopping = 1;
-}
-
-__attribute__((noreturn, format(printf, 1, 2))) static void die(const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    (void)fprintf(stderr, "tx_load: ");
-    (void)vfprintf(stderr, format, args);
-    (void)fprintf(stderr, "\n");
-    va_end(args);
-    exit(1);
-}
-
 /* --- what is sent, and what must come back --- */
 
 static void put(struct text *t, const void *bytes, size_t len) {
@@ -107,7 +87,7 @@ static void put(struct text *t, const void *bytes, size_t len) {
         t->room = (t->len + len) * 2 + VALUE_BYTES;
         t->at = realloc(t->at, t->room);
         if (t->at == NULL)
-            die("no memory");
+            client_die("no memory");
     }
     memcpy(t->at + t->len, bytes, len);
     t->len += len;
@@ -258,7 +238,7 @@ static void prepare(const struct shape *shape) {
     load.request_count = shape->key == key_of_pair ? (size_t)load.o.conns : POOL_OPS / pipeline;
     load.requests = calloc(load.request_count, sizeof *load.requests);
     if (load.requests == NULL)
-        die("no memory");
+        client_die("no memory");
     for (size_t i = 0; i < load.request_count; i++) {
         struct text out = {0}, reply = {0}, *known = &load.replies[i * pipeline % 2];
         for (size_t k = 0; k < pipeline; k++)
@@ -273,22 +253,11 @@ static void prepare(const struct shape *shape) {
 
 /* --- connections --- */
 
-static int connect_to(long port) {
-    const int one = 1;
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)&addr, sizeof addr) != 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0)
-        die("port %ld: %s", port, strerror(errno));
-    return fd;
-}
-
 /* Nothing of this connection is on its way when it sends, so the socket has room for all of it. */
 static void send_all(int fd, const struct text *t) {
     ssize_t n = send(fd, t->at, t->len, MSG_NOSIGNAL);
     if (n != (ssize_t)t->len)
-        die("sent %zd of %zu bytes: %s", n, t->len, strerror(errno));
+        client_die("sent %zd of %zu bytes: %s", n, t->len, strerror(errno));
 }
 
 static void send_next(struct conn *c) {
@@ -322,12 +291,12 @@ static bool receive(struct conn *c) {
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     if (n <= 0)
-        die("a connection ended: %s", n == 0 ? "closed" : strerror(errno));
+        client_die("a connection ended: %s", n == 0 ? "closed" : strerror(errno));
     size_t len = (size_t)n;
     if (!c->waits || len > reply->len - c->received ||
         memcmp(bytes, reply->at + c->received, len) != 0)
-        die("not what was expected at byte %zu: %.*s", c->received, len < 200 ? (int)len : 200,
-            bytes);
+        client_die("not what was expected at byte %zu: %.*s", c->received,
+                   len < 200 ? (int)len : 200, bytes);
     c->received += len;
     return c->received == reply->len;
 }
@@ -357,19 +326,13 @@ static void on_tick(int timer) {
 
 /* --- a run --- */
 
-static void watch(int poll, int fd, void *what) {
-    struct epoll_event e = {.events = EPOLLIN, .data.ptr = what};
-    if (epoll_ctl(poll, EPOLL_CTL_ADD, fd, &e) != 0)
-        die("epoll_ctl: %s", strerror(errno));
-}
-
 static int start_timer(long rate) {
     uint64_t ns = NS_PER_S / (uint64_t)rate;
     struct timespec every = {(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)};
     struct itimerspec spec = {every, every};
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (fd < 0 || timerfd_settime(fd, 0, &spec, NULL) != 0)
-        die("timerfd: %s", strerror(errno));
+        client_die("timerfd: %s", strerror(errno));
     return fd;
 }
 
@@ -379,8 +342,8 @@ static void start_conns(int poll) {
         struct conn *c = &load.conns[i];
         *c = load.pairs > 0 ? (struct conn){.first = i, .count = 1}
                             : (struct conn){.next = i * all / conns, .count = all};
-        c->fd = connect_to(load.o.port);
-        watch(poll, c->fd, c);
+        c->fd = client_connect(load.o.port);
+        client_watch(poll, c->fd, EPOLLIN, c);
     }
     for (size_t i = 0; i < conns && load.o.rate == 0; i++)
         send_next(&load.conns[i]);
@@ -408,16 +371,16 @@ static void begin(void) {
 static void run(void) {
     int poll = epoll_create1(EPOLL_CLOEXEC), timer = -1;
     if (poll < 0)
-        die("epoll: %s", strerror(errno));
+        client_die("epoll: %s", strerror(errno));
     start_conns(poll);
     if (load.o.rate > 0) {
         timer = start_timer(load.o.rate);
-        watch(poll, timer, NULL);
+        client_watch(poll, timer, EPOLLIN, NULL);
     }
     bool measures = false;
     uint64_t now = clock_mono_ns(), from = now + (uint64_t)(load.o.warmup * 1e9);
     uint64_t until = from + (uint64_t)(load.o.seconds * 1e9);
-    for (; now < until && !stopping; now = clock_mono_ns()) {
+    for (; now < until && !client_stopping; now = clock_mono_ns()) {
         if (!measures && now >= from) {
             measures = true;
             from = now;
@@ -441,7 +404,7 @@ static void run(void) {
 
 /* fill: every key once, with or without tags. */
 static void fill(void (*key)(char *out, uint64_t n)) {
-    int fd = connect_to(load.o.port);
+    int fd = client_connect(load.o.port);
     uint64_t keys = (uint64_t)load.o.keys;
     for (uint64_t at = 0; at < keys;) {
         struct text out = {0}, reply = {0};
@@ -544,9 +507,7 @@ int main(int argc, char **argv) {
         fill(load.o.shape[4] == '\0' ? key_numbered : key_tagged);
         return 0;
     }
-    const struct sigaction sa = {.sa_handler = on_signal};
-    if (sigaction(SIGTERM, &sa, NULL) != 0)
-        return 1;
+    client_ends_on_term();
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         if (strcmp(load.o.shape, shapes[i].name) != 0)
             continue;

@@ -48,7 +48,11 @@ enum command_flags {
     CMD_ACROSS = 1 << 24,   /* `across` even when all keys lie on one shard */
     CMD_AT_ONCE = 1 << 25,  /* MULTI does not keep it for EXEC: it runs, or is refused, at once */
     CMD_ROUNDS = 1 << 26,   /* with CMD_WHOLE: gather may want another round, at the same moment */
-    CMD_LONG = 1 << 27 /* run may take long with huge values, and knows of ctx_long and ctx_work */
+    CMD_LONG = 1 << 27, /* run may take long with huge values, and knows of ctx_long and ctx_work */
+    /* With CMD_LONG: it waits for what others do (ctx_await): it begins when all that its client sent before is done, and
+     * what was sent behind it waits. */
+    CMD_AWAITS = 1 << 28,
+    CMD_NO_ASYNC_LOADING = 1 << 29
 };
 
 enum acl_category {
@@ -125,9 +129,11 @@ struct ctx {
     struct blob *big; /* CMD_BIG_LAST: the last argument's bytes, to be taken over by setting it
                          NULL, or NULL */
     bool no_touch;    /* CLIENT NO-TOUCH: access times stay, wherever the key lies */
+    bool in_exec;     /* it is part of MULTI's body */
     struct session *session; /* only with CMD_HOME, and in check and gather */
     uint64_t client_id;      /* of the connection that sent it, everywhere */
     bool again; /* CMD_FANOUT: gather wants another round of `each` before it replies */
+    bool freed; /* CMD_FANOUT: gather's reply waits until all that was dropped is freed */
     void **
         state; /* CMD_FANOUT: what gather keeps for the next round, where `each` may read it; gather, which comes
                      to its end even when there is no memory for the reply, frees it */
@@ -135,6 +141,7 @@ struct ctx {
     bool
         locked; /* nobody sees or changes its keys before it has replied, however many turns that takes */
     bool more;               /* it has not replied yet, and is called again */
+    bool roomy;              /* room has been made for the whole of which it is a part */
     struct key_slots *slots; /* keys lie on several shards; NULL: all here */
     int64_t tally;           /* JOIN_SUM: of what look or after counted; in decide: of all shards */
 };
@@ -192,7 +199,7 @@ struct command {
                       uint32_t *step);
     /* COMMAND INFO: hints for clients, separated by spaces; and what is done to the keys ("RO
      * access"), with ';' where the first key differs from the others, and ";?" before each note on keys that no
-     * position tells. NULL: none. */
+     * position tells; ";?=WORD " before one on keys that follow a word, to the end. NULL: none. */
     const char *tips, *key_access;
     /* The arguments behind the name, as command_syntax_impl.h (src/commands) writes them: COMMAND
      * DOCS and HELP tell them. NULL: none. */
@@ -351,6 +358,20 @@ void ctx_reply_text(struct ctx *c, struct outbuf *text);
 bool ctx_long(struct ctx *c, uint64_t elements) ON_SHARD;
 bool ctx_work(struct ctx *c, uint64_t elements, work_fn *fn, void *state, size_t bytes) ON_SHARD;
 bool ctx_resume(struct ctx *c, void *state, size_t bytes) ON_SHARD;
+/* ctx_await: as a ctx_work that was false, but what is waited for happens elsewhere: *state lies there, in a place of its own, until
+ * work_end (work.h) was called on this shard. NULL: no memory. Of CMD_AWAITS, with c->locked. */
+MUST_CHECK struct work *ctx_await(struct ctx *c, const void *state, size_t bytes) ON_SHARD;
+/* For what waits for something outside (another server), with its keys locked: ctx_lock is as ctx_long, however short it
+ * is. ctx_wait: as ctx_work, never done at once; when fn has run, `wait` is called on the shard's owner, where it may begin
+ * what goes on over many turns of the loop with w->state, until it calls work_end (anax/work.h). True: the handler returns
+ * and is called again then. False: no memory, or there is nobody who could wait. */
+bool ctx_lock(struct ctx *c) ON_SHARD;
+bool ctx_wait(struct ctx *c, work_fn *fn, void (*wait)(struct shard *s, struct work *w),
+              void *state, size_t bytes) ON_SHARD;
+/* ctx_room: maxmemory has room for so many bytes that the arguments do not tell of, on this shard; or nobody asks. False: replied that it
+ * has not; the handler, which has changed nothing that lasts, returns. It may evict, but no key of this call: entries that the handler
+ * has found stay where they are. */
+bool ctx_room(struct ctx *c, int64_t bytes) ON_SHARD;
 /* ctx_oom: replies that memory is out. */
 void ctx_oom(struct ctx *c);
 

@@ -31,6 +31,7 @@ enum {
     CONFIG_ERROR_MAX = 1024,
     CONFIG_CPU_MAX = 1023, /* the highest number of a CPU */
     CONFIG_ROWS_MAX = 192,
+    CONFIG_SAVES_MAX = CONFIG_VALUES_MAX / 2,
 };
 
 enum config_io { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_EPOLL };
@@ -69,6 +70,14 @@ enum config_class {
 /* client-output-buffer-limit of one class; 0 is no limit. */
 struct config_output_limit {
     int64_t hard_bytes, soft_bytes, soft_s;
+};
+
+/* save: a dataset is saved when, in so many seconds since the last time, it was changed so often. */
+struct config_saves {
+    unsigned count;
+    struct config_save {
+        int64_t s, changes;
+    } point[CONFIG_SAVES_MAX];
 };
 
 /* Beside each field whose name is not its option's: the option. */
@@ -110,10 +119,13 @@ struct config {
     bool latency_tracking;
     char latency_percentiles[CONFIG_TEXT_MAX + 1]; /* latency-tracking-info-percentiles */
     int debug_command;                             /* enable-debug-command: enum config_debug */
+    int protected_configs; /* enable-protected-configs: likewise; whether CONFIG SET may name files */
     /* data */
     int64_t databases;
-    int64_t maxmemory_bytes;   /* maxmemory; 0: no limit */
-    int64_t maxmemory_clients; /* bytes; 0: no limit; below 0: percent of maxmemory */
+    int64_t key_load_delay_us;    /* key-load-delay, for tests */
+    int64_t loading_events_bytes; /* loading-process-events-interval-bytes: we look at the time */
+    int64_t maxmemory_bytes;      /* maxmemory; 0: no limit */
+    int64_t maxmemory_clients;    /* bytes; 0: no limit; below 0: percent of maxmemory */
     int64_t hz;
     int64_t active_expire_effort;
     int64_t defrag_ignore_bytes; /* active-defrag-ignore-bytes; the others alike */
@@ -128,19 +140,25 @@ struct config {
     bool shard_borrow;
     bool disable_thp; /* Redis's name, not its default: nothing here forks */
     bool activedefrag;
-    /* lazyfree-*: kept and shown, and there is nothing that they would change */
+    /* lazyfree-*, maxmemory-eviction-tenacity: kept and shown, and there is nothing that they would change */
     bool lazy_eviction, lazy_expire, lazy_server_del, lazy_user_del, lazy_user_flush;
     /* taken, so that files of Redis load; what they are about comes later */
     bool always_show_logo, io_threads_do_reads;
     bool dynamic_hz, active_rehashing;
+    bool rdb_strict; /* a file with values of modules is refused */
     bool rdb_stop_writes, rdb_compression, rdb_checksum, rdb_del_sync_files, rdb_incremental_fsync;
     bool aof_no_fsync_on_rewrite, aof_load_truncated, aof_rdb_preamble, aof_timestamps;
     bool aof_incremental_fsync;
-    bool replica_serve_stale, replica_read_only, replica_lazy_flush;
+    bool replica_serve_stale, replica_read_only, replica_lazy_flush, replica_ignore_maxmemory;
     bool repl_diskless_sync, repl_delay;
-    char dir[CONFIG_TEXT_MAX + 1], rdb_name[CONFIG_TEXT_MAX + 1];
+    char dir[CONFIG_TEXT_MAX + 1];      /* the absolute path of a directory that is there */
+    char rdb_name[CONFIG_TEXT_MAX + 1]; /* dbfilename */
+    struct config_saves save;
     char aof_name[CONFIG_TEXT_MAX + 1], aof_dir[CONFIG_TEXT_MAX + 1];
+    int sanitize_dump; /* sanitize-dump-payload: kept and shown */
     int oom_score_adj, aof_fsync, repl_diskless_load;
+    int64_t eviction_tenacity; /* maxmemory-eviction-tenacity */
+    int64_t key_save_delay_us; /* rdb-key-save-delay, likewise */
     int64_t io_threads, maxmemory_samples, lfu_log_factor, lfu_decay_time, acl_log_len_max;
     int64_t aof_rewrite_percentage, aof_rewrite_bytes_min;
     int64_t replica_priority, repl_diskless_delay_s, repl_diskless_replicas_max;
@@ -206,10 +224,10 @@ typedef void config_value_fn(void *arg, struct span name, struct span value);
 void config_get(const struct config *c, const struct span *patterns, unsigned n,
                 config_value_fn *fn, void *arg);
 
-/* config_set_many: *to becomes *from with `pairs` names and values of `words` applied. On false *e
+/* config_set_many: *to becomes *from with `pairs` names and values of `words` applied, for a client on this machine, or another. On false *e
  * holds the text behind "-ERR " and *to is not to be used. */
 MUST_CHECK bool config_set_many(const struct config *from, const struct span *words, unsigned pairs,
-                                struct config *to, struct config_error *e);
+                                bool local, struct config *to, struct config_error *e);
 
 /* config_on_change: fn is called with the new values at each CONFIG SET, by the holder of shard 0: for what
  * belongs to the process and to no shard. Before any shard starts. */

@@ -98,6 +98,16 @@ bool listval_next(struct listval_iter *i, struct lp_item *out);
  * Faster: where texts have one length, another length is not looked for. */
 bool listval_find(struct listval_iter *i, const struct lp_key *k, uint64_t *compare_max);
 
+/* --- as it lies in memory, for files: a list in chunks is so many runs of elements. O(1). --- */
+struct listval_run {
+    uint32_t count;
+    uint32_t width; /* of each text; 0: they are entries of a listpack */
+    const uint8_t *bytes;
+    size_t len;
+};
+uint32_t listval_runs(const struct val *v);
+struct listval_run listval_run_at(const struct val *v, uint32_t i);
+
 /* For val.c. copy: O(N); no element has a time. */
 extern const struct val_ops listval_ops;
 

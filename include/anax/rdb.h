@@ -23,10 +23,11 @@ enum { RDB_STRING_MAX = 512 * 1024 * 1024 };
 
 /* What a record can begin with, beside the types of values (rdb_types_impl.h of persistence has them). */
 enum rdb_opcode {
-    RDB_OP_SLOT_INFO = 244,
+    RDB_OP_SLOT_IMPORT = 243, /* Valkey 9: a string, a count, (first slot, last slot) */
+    RDB_OP_SLOT_INFO = 244,   /* three lengths */
     RDB_OP_FUNCTION2 = 245,
     RDB_OP_FUNCTION = 246,
-    RDB_OP_MODULE_AUX = 247,
+    RDB_OP_MODULE_AUX = 247, /* laid out as a value of RDB_MODULE_2, by which it is skipped */
     RDB_OP_IDLE = 248,
     RDB_OP_FREQ = 249,
     RDB_OP_AUX = 250,
@@ -69,13 +70,13 @@ void rdb_put_len(struct rdb_out *o, uint64_t len);
 /* rdb_put_string: as an integer where that is what it says, compressed where `compress` and that is shorter. */
 void rdb_put_string(struct rdb_out *o, struct span s, bool compress);
 
-/* A value being written, in slices. The fields are rdb_encode.c's. */
+/* A value being written, in slices. The fields are rdb_encode.c's. It stays where it is meanwhile. */
 struct rdb_encoder {
     struct value value;
     uint8_t type; /* of RDB */
     uint8_t version;
     bool compress, begun;
-    uint64_t state[64];
+    uint64_t state[112];
 };
 /* rdb_encode_begin: chooses the type that the oldest servers read which can hold the value. e->type and e->version (the
  * lowest that has it) are set then. Nothing is allocated. */
@@ -83,6 +84,9 @@ void rdb_encode_begin(struct rdb_encoder *e, const struct value *v, bool compres
 /* rdb_encode_some: about `bytes` more of the value, without its type; true when that was the last. The value must not change
  * meanwhile. */
 bool rdb_encode_some(struct rdb_encoder *e, struct rdb_out *o, size_t bytes);
+/* rdb_encode_times: for a set whose members have times, before rdb_encode_key: about `bytes` of the auxiliary fields that say
+ * which; true when that was the last. rdb_encode_key does it if nobody did, or what is left of it. */
+bool rdb_encode_times(struct rdb_encoder *e, struct rdb_out *o, size_t bytes);
 /* rdb_encode_key: what comes before the value: expiry (EXPIRE_NEVER: none), type, key; and for a set whose members have
  * times, an auxiliary field that says which (README of src/persistence). */
 void rdb_encode_key(struct rdb_encoder *e, struct rdb_out *o, struct span key, int64_t expire_ms);
@@ -100,13 +104,15 @@ struct rdb_in {
     const uint8_t *at, *end;
     const char *why;    /* RDB_CORRUPT: what is wrong, static text */
     const uint8_t *bad; /* and where */
+    bool
+        valkey; /* Valkey wrote it (magic VALKEY, version from 80 on): some types mean other things */
 };
 enum rdb_result {
     RDB_OK,
     RDB_MORE,    /* the bytes end within it; `at` is where it was */
     RDB_CORRUPT, /* why and bad say more */
     RDB_NOMEM,
-    RDB_MODULE /* a value of a module that is not known; it was skipped: rdb_module_name */
+    RDB_MODULE /* a value of a module that is not known; it was skipped. It begins with a length: its id for rdb_module_name */
 };
 enum rdb_result rdb_get_len(struct rdb_in *in, uint64_t *len);
 /* rdb_get_string: *out points into the input, or, when it was compressed or an integer, into `scratch`, which grows as needed
@@ -117,7 +123,7 @@ struct rdb_scratch {
     size_t cap;
 };
 enum rdb_result rdb_get_string(struct rdb_in *in, struct rdb_scratch *s, struct span *out);
-/* rdb_skip_string, rdb_skip_value: to behind it, looking at as little as that takes. */
+/* rdb_skip_string, rdb_skip_value: to behind it, looking at as little as that takes. A module's value is skipped like others. */
 enum rdb_result rdb_skip_string(struct rdb_in *in);
 enum rdb_result rdb_skip_value(struct rdb_in *in, uint8_t type);
 /* rdb_type_known: is it the type of a value, of any version, a module's included? */
@@ -126,7 +132,9 @@ bool rdb_type_known(uint8_t type);
 /* As the commands would have made the value. */
 struct config; /* its limits of flat values */
 /* rdb_decode_value: type was read already. *out is a value to store (its bytes, for REPR_INLINE, lie in the input or in the scratch).
- * What is dead inside (field TTLs) by now_ms is left out; RDB_OK with out->repr REPR_OBJECT and object NULL: nothing was left. */
+ * What is dead inside (field TTLs) by now_ms is left out; RDB_OK with out->repr REPR_OBJECT and object NULL: nothing was left; or, when in->why is set, it was
+ * empty as it came, which bugs of old servers wrote: Redis passes over such keys in files, and refuses them in RESTORE.
+ * in->at is where it was unless the result is RDB_OK or RDB_MODULE. */
 enum rdb_result rdb_decode_value(struct rdb_in *in, uint8_t type, struct rdb_scratch *s,
                                  const struct config *limits, int64_t now_ms, struct value *out);
 /* rdb_module_name: of the 64-bit id of a module's type: 9 letters and a 0; returns its encoding version. */

@@ -7,9 +7,10 @@
  *             it runs; MULTI's body and what spans shards asks on every shard before any of it runs. Room is made by taking from the
  *             pool, by freeing what is dropped already, and by eviction, in this order, a key at a time. Where nothing can
  *             go, or nothing may, the command is refused with Redis's OOM error.
- *             A shard evicts its own keys. One that has none which may go stores all the same, and the others, when they have some,
- *             pay for it at once. And several times a second each shard looks at what all have evicted, and takes over
- *             what is due from it by the size and coldness of its keys: so room moves to where it is used.
+ *             A shard evicts its own keys. A command for one that has none which may go waits, while others are asked, one after the
+ *             other, to evict theirs: what they free they give to that shard alone. And several times a second each shard looks
+ *             at what all have evicted, and takes over what is due from it by the size and coldness of its keys: so room
+ *             moves to where it is used.
  * Limits      what a command stores beyond the bytes of its arguments (COPY, SUNIONSTORE, SETRANGE) is known when it has
  *             run: used_memory may exceed maxmemory by that, until the next write, or the next tick, makes good for it.
  * Threads     the holder of the shard.
@@ -41,11 +42,29 @@ static inline ON_SHARD int64_t room_used(const struct shard *s) {
     most = most > PASSED_LEAST ? most : PASSED_LEAST;
     return s->mem.used_bytes - (passed < most ? passed : most);
 }
-/* room_make: for so many bytes more; false: there is none. Usually one compare; else O(bytes) in evicted keys. */
-bool room_make_slow(struct shard *s, int64_t bytes) ON_SHARD;
-static inline ON_SHARD bool room_make(struct shard *s, int64_t bytes) {
-    return budget_fits(&s->share, room_used(s), bytes) || room_make_slow(s, bytes);
+/* Somebody waits for other shards to give room to this one. */
+struct room_wait {
+    struct bus_msg msg;
+    int64_t bytes;  /* wanted, then given */
+    int64_t held;   /* of the budget, until there is enough */
+    uint16_t tried; /* shards that gave nothing, one after the other */
+    void (*then)(struct shard *s, struct room_wait *w);
+};
+enum room { ROOM_NONE, ROOM_THERE, ROOM_LATER };
+/* room_ask: for so many bytes more. ROOM_LATER: other shards may make some: room_wait asks one of them, and `then` comes in a later
+ * turn, to ask again. w: zeroed at first, the same until ROOM_THERE or ROOM_NONE; NULL: the caller cannot wait, and gets what is there
+ * before others have paid for it, up to a bound. Usually one compare; else O(bytes) in evicted keys. */
+enum room room_ask_slow(struct shard *s, int64_t bytes, struct room_wait *w) ON_SHARD;
+static inline ON_SHARD enum room room_ask(struct shard *s, int64_t bytes, struct room_wait *w) {
+    bool fits = budget_fits(&s->share, room_used(s), bytes) && (w == NULL || w->held == 0);
+    return likely(fits) ? ROOM_THERE : room_ask_slow(s, bytes, w);
 }
+void room_wait(struct shard *s, struct room_wait *w,
+               void (*then)(struct shard *s, struct room_wait *w)) ON_SHARD;
+/* room_here: without the help of other shards. */
+bool room_here(struct shard *s, int64_t bytes) ON_SHARD;
+/* room_of_others: may it be that only other shards can make room? */
+bool room_of_others(const struct shard *s) ON_SHARD;
 /* room_plenty: there is, for whatever comes in one receive buffer. */
 static inline ON_SHARD bool room_plenty(const struct shard *s) {
     enum { PLENTY = 256 * 1024 };

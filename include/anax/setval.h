@@ -73,6 +73,7 @@ struct set_iter {
     uint32_t place, left; /* integers, in an intset or in `ints` */
     uint32_t part;        /* where the bitmaps are read next */
     uint64_t low;
+    int64_t expire_ms; /* of the member that was returned last, or FIELDS_NEVER */
     int64_t ints[SETVAL_FETCH];
     struct fields_iter fields;
     struct val rest;

@@ -31,7 +31,7 @@
 #include <stdint.h>
 
 /* Types of values; 0 is VALUE_STRING. The numbers are those of RDB. */
-enum { VALUE_LIST = 1, VALUE_SET = 2, VALUE_ZSET = 3, VALUE_HASH = 4 };
+enum { VALUE_LIST = 1, VALUE_SET = 2, VALUE_ZSET = 3, VALUE_HASH = 4, VALUE_STREAM = 15 };
 
 enum val_form {
     VAL_NONE,         /* there is no such value */
@@ -42,6 +42,7 @@ enum val_form {
     VAL_TABLE,        /* hash, set */
     VAL_ROARING,      /* set */
     VAL_TREE,         /* sorted set */
+    VAL_STREAM,       /* stream: a struct val_flat of what a file says of it */
     VAL_FORMS
 };
 

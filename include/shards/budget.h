@@ -67,6 +67,10 @@ bool budget_take(struct budget_share *s, int64_t used, int64_t more);
 /* budget_settle: between turns, and after having freed what budget_take wanted. True: the pool is in debt. No atomic
  * write unless the share is far from what is used. */
 bool budget_settle(struct budget_share *s, int64_t used);
+/* budget_give: takes as much out of a share as it has beyond what is used, `most` at most; budget_get: adds it to another one, or to the
+ * same later. What is out belongs to nobody's share, and to nobody else either: a promise. */
+int64_t budget_give(struct budget_share *s, int64_t used, int64_t most);
+void budget_get(struct budget_share *s, int64_t bytes);
 /* budget_debt: what the pool lacks; 0: nothing. */
 static inline int64_t budget_debt(const struct budget *b) {
     int64_t pool = atomic_load_explicit(&b->pool, memory_order_relaxed);

@@ -3,9 +3,9 @@
  * Why         everything above is written once; io_uring, epoll and the simulator differ below.
  *             Received bytes arrive in buffers that the loop owns (with io_uring the kernel picks
  *             them from a provided ring), so an idle connection costs no buffer.
- *             Nothing but loop_poll calls back: start, pause, resume, direct, want_write and close
+ *             Nothing but loop_poll calls back: start, connect, pause, resume, direct, want_write and close
  *             note what is wanted, and the next loop_poll tells the kernel, once.
- * Threads     owner only: loop_poll, streams' start/pause/resume/direct/close/want_write, timers.
+ * Threads     owner only: loop_poll, streams' start/connect/pause/resume/direct/close/want_write, timers.
  *             Holder of the shard: stream_send, and buf_retain/buf_release. Any thread, and signal
  *             handlers: loop_wake with `from` NULL.
  * Ownership   on_data lends the buffer until it returns; buf_retain keeps it longer. The memory of
@@ -37,6 +37,7 @@
 #include "shards/mem.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -161,6 +162,11 @@ void listener_stop(struct loop *l, struct listener *ls);
  * not be initialised. What the kernel then refuses comes as on_end. */
 MUST_CHECK enum err stream_start(struct loop *l, struct stream *s, const struct stream_ops *ops,
                                  int fd);
+/* stream_connect: a stream to an address (AF_INET, AF_INET6, AF_UNIX; of the simulator, the port of a sim_listen).
+ * on_writable comes once when it is connected, on_end with the errno if that fails, whatever it was that failed; until then
+ * stream_send takes nothing. From then on it is like any other. There is no timeout but the kernel's: close it. */
+void stream_connect(struct loop *l, struct stream *s, const struct stream_ops *ops,
+                    const struct sockaddr *addr, socklen_t addr_len);
 void stream_pause(struct loop *l, struct stream *s);
 void stream_resume(struct loop *l, struct stream *s);
 /* stream_direct: the next `len` > 0 bytes go to dst, reported by on_direct as they come; then

@@ -1,4 +1,4 @@
-/* sim.h: a network of one process and one thread, with virtual time, for the loops of kind LOOP_SIM.
+/* sim.h: a network and a disk of one process and one thread, with virtual time, for the loops of kind LOOP_SIM.
  *
  * Why         N shards run in one thread, and everything that the world decides (when bytes arrive,
  *             in which pieces, which event comes first, what fails) is drawn from one seed. A seed
@@ -18,18 +18,20 @@
  * Invariants  (1) loop_poll never blocks, whatever its timeout.
  *             (2) bytes of one direction arrive in order, none twice, none lost but by a reset.
  *             (3) what is due is handled after a bounded number of polls.
+ *             (4) what was synced on the disk, a file's bytes or a directory's names, a crash leaves as it was.
  */
 #ifndef SHARDS_SIM_H
 #define SHARDS_SIM_H
 
 #include "shards/attr.h"
 #include "shards/err.h"
+#include "shards/file.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { SIM_WINDOW_BYTES = 64 * 1024, SIM_BACKLOG = 128 };
+enum { SIM_WINDOW_BYTES = 64 * 1024, SIM_BACKLOG = 128, SIM_PATH_MAX = 256 };
 
 struct loop;
 struct sim_net;
@@ -76,5 +78,34 @@ void sim_client_reset(struct sim_client *c);
 bool sim_client_was_reset(const struct sim_client *c);
 /* sim_client_free: closes it if need be. */
 void sim_client_free(struct sim_client *c);
+
+/* The disk. It outlives the loops, so that what one server has written another can load. A path is a name in a directory that
+ * sim_disk_make_dir has made; "." and "/" are there. Descriptors are numbers of its own. */
+struct sim_disk_faults {
+    uint64_t delay_max_ns; /* of a request, and of each further part of it */
+    uint32_t short_in;     /* one read or write in so many is done in part, and gone on with */
+    uint64_t room_bytes;   /* of all files; beyond it, ENOSPC. 0: no bound */
+};
+void sim_disk_set_faults(struct sim_net *net, const struct sim_disk_faults *faults);
+/* sim_disk_fail: the in-th operation (or part of one) of this kind from now on fails with `error`; 0: none does. When it is a
+ * sync, nothing that this file got since the last one ever reaches the disk, though later syncs succeed. */
+void sim_disk_fail(struct sim_net *net, enum file_op op, unsigned in, int error);
+MUST_CHECK bool sim_disk_make_dir(struct sim_net *net, const char *path);
+/* sim_disk_forbid: names in this directory can be neither made nor changed: EACCES. */
+void sim_disk_forbid(struct sim_net *net, const char *dir, bool forbidden);
+/* sim_disk_done: operations of this kind, or parts of one, that did not fail as sim_disk_fail wanted it. */
+uint64_t sim_disk_done(struct sim_net *net, enum file_op op);
+/* sim_disk_file: what is in a file, until something is done on the disk; NULL: there is none. sim_disk_name: the path of the
+ * i-th file, NULL beyond the last. sim_disk_put: a file, as if it had been written and synced long ago; false: no such
+ * directory, or no memory. */
+const char *sim_disk_file(struct sim_net *net, const char *path, size_t *len);
+const char *sim_disk_name(struct sim_net *net, unsigned i);
+MUST_CHECK bool sim_disk_put(struct sim_net *net, const char *path, const char *bytes, size_t len);
+/* sim_disk_kill: as if the process had died: of what is under way, each was done or not, and until sim_disk_boot everything
+ * fails with EIO, so that the loops can be ended in an orderly way. sim_disk_crash: as if the machine had lost its power: what
+ * was not synced is there, or not, or torn. sim_disk_boot: the disk works again; what was open is not. */
+void sim_disk_kill(struct sim_net *net);
+void sim_disk_crash(struct sim_net *net);
+void sim_disk_boot(struct sim_net *net);
 
 #endif

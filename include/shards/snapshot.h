@@ -4,6 +4,9 @@
  *             whichever comes first (keyspace.h, the cut). What is light is told at once; a heavy value is told in slices, and
  *             meanwhile, until it is told, nobody gets it exclusively: tx.h asks snapshot_ready.
  * Threads     the holder of the shard; snapshot_some in turns of the owner.
+ *             tell comes from wherever something changes, also on a shard that is lent: it may post messages, and must not touch the loop.
+ * The cut of several shards is one moment when all of them are held: a transaction whose parts want each shard as a whole, TX_SHARED
+ *             (writers wait, readers do not), and call snapshot_start in one hop.
  * Ownership   the sink's memory is the caller's.
  * Limits      a slice takes about as long as it is told to.
  * Invariants  (1) each entry that was there at the cut is told once, as it was then. (2) the walk stops while the sink has no

@@ -99,7 +99,7 @@ static bool arm(struct loop *l, struct stream *s) {
     uint32_t had =
         ((s->flags & REGISTERED_IN) ? EPOLLIN : 0U) | ((s->flags & REGISTERED_OUT) ? EPOLLOUT : 0U);
     uint32_t want = (s->flags & STREAM_WANT_WRITE) ? EPOLLOUT : 0U;
-    if (!(s->flags & (STREAM_PAUSED | STREAM_ENDED | STREAM_HELD | STREAM_STARVED)))
+    if (!(s->flags & STREAM_NOT_RECEIVING))
         want |= EPOLLIN;
     if (want == had)
         return true;
@@ -147,11 +147,8 @@ static void on_stream(struct loop *l, struct stream *s, uint32_t events) {
     if ((s->flags & REGISTERED_IN) && (events & (EPOLLIN | broken)))
         loop_receive(l, s);
     if ((s->flags & REGISTERED_OUT) && (events & (EPOLLOUT | broken)) &&
-        (s->flags & (STREAM_WANT_WRITE | STREAM_CLOSED)) == STREAM_WANT_WRITE) {
-        s->flags &= ~(uint32_t)STREAM_WANT_WRITE;
-        loop_touch(l, s);
-        s->ops->on_writable(s);
-    }
+        (s->flags & (STREAM_WANT_WRITE | STREAM_CLOSED)) == STREAM_WANT_WRITE)
+        loop_writable(l, s);
 }
 
 static void on_bell(struct loop *l) {
@@ -239,5 +236,7 @@ const struct io_ops epoll_ops = {
     .send = loop_socket_send,
     .receive = loop_socket_receive,
     .close = loop_socket_close,
+    .connect = loop_socket_connect,
+    .connected = loop_socket_connected,
     .file_begin = file_thread_begin,
 };

@@ -3,6 +3,8 @@
 #include "shards/clock.h"
 #include "shards/log.h"
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -220,6 +222,22 @@ void loop_receive(struct loop *l, struct stream *s) {
         loop_deliver_end(l, s, (int)-n);
 }
 
+void loop_writable(struct loop *l, struct stream *s) {
+    s->flags &= ~(uint32_t)STREAM_WANT_WRITE;
+    loop_touch(l, s);
+    if (s->flags & STREAM_CLOSED)
+        return;
+    if (unlikely(s->flags & STREAM_CONNECTING)) {
+        s->flags &= ~(uint32_t)STREAM_CONNECTING;
+        int error = l->ops->connected(s);
+        if (error != 0) {
+            loop_deliver_end(l, s, error);
+            return;
+        }
+    }
+    s->ops->on_writable(s);
+}
+
 /* --- the turn --- */
 
 /* Streams that found no buffer try again, as many as there are buffers now. */
@@ -381,6 +399,20 @@ enum err stream_start(struct loop *l, struct stream *s, const struct stream_ops 
     return OK;
 }
 
+void stream_connect(struct loop *l, struct stream *s, const struct stream_ops *ops,
+                    const struct sockaddr *addr, socklen_t addr_len) {
+    int fd = l->ops->connect(l, addr, addr_len);
+    *s = (struct stream){.ops = ops, .fd = fd};
+    if (fd >= 0) {
+        s->flags = STREAM_CONNECTING | STREAM_WANT_WRITE;
+    } else {
+        s->flags = STREAM_ENDED | STREAM_END_HELD; /* told after the wait, as all is */
+        s->end_error = -fd;
+    }
+    list_init(&s->link);
+    loop_touch(l, s);
+}
+
 void stream_pause(struct loop *l, struct stream *s) {
     s->flags |= STREAM_PAUSED;
     loop_touch(l, s);
@@ -402,10 +434,14 @@ void stream_direct(struct loop *l, struct stream *s, char *dst, size_t len) {
 
 ssize_t stream_send(struct loop *l, struct stream *s, const struct iovec *iov, int iov_len) {
     ASSERT_SLOW(!(s->flags & STREAM_CLOSED));
+    if (unlikely(s->flags & STREAM_CONNECTING))
+        return 0;
     return l->ops->send(s, iov, iov_len);
 }
 
 void stream_want_write(struct loop *l, struct stream *s) {
+    if (s->fd < 0)
+        return; /* it could not even begin to connect, or is closed */
     s->flags |= STREAM_WANT_WRITE;
     loop_touch(l, s);
 }
@@ -419,7 +455,8 @@ void stream_close(struct loop *l, struct stream *s) {
         s->held = b->next;
         buf_release(b);
     }
-    l->ops->close(s->fd);
+    if (s->fd >= 0) /* it may never have had one */
+        l->ops->close(s->fd);
     s->fd = -1;
     loop_touch(l, s);
 }
@@ -524,6 +561,27 @@ ssize_t loop_socket_send(struct stream *s, const struct iovec *iov, int iov_len)
 ssize_t loop_socket_receive(struct stream *s, char *dst, size_t len) {
     ssize_t n = recv(s->fd, dst, len, MSG_DONTWAIT);
     return n < 0 ? -errno : n;
+}
+
+int loop_socket_connect(struct loop *l, const struct sockaddr *addr, socklen_t addr_len) {
+    (void)l;
+    int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    const int yes = 1;
+    if (addr->sa_family != AF_UNIX)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+    if (connect(fd, addr, addr_len) == 0 || errno == EINPROGRESS || errno == EINTR)
+        return fd; /* an interrupted one goes on by itself */
+    int error = errno;
+    (void)close(fd);
+    return -error;
+}
+
+int loop_socket_connected(const struct stream *s) {
+    int error = 0;
+    socklen_t len = sizeof(error);
+    return getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 ? error : errno;
 }
 
 void loop_socket_close(int fd) {

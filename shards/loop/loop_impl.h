@@ -29,8 +29,11 @@ enum stream_flag {
     STREAM_ENDED = 1 << 4,  /* nothing more comes from the kernel */
     STREAM_END_HELD = 1 << 5,
     STREAM_WANT_WRITE = 1 << 6,
-    STREAM_STARVED = 1 << 7, /* found no buffer; on `starved` once it has been disarmed */
-    STREAM_QUEUED = 1 << 8,  /* on the list `todo` */
+    STREAM_STARVED = 1 << 7,    /* found no buffer; on `starved` once it has been disarmed */
+    STREAM_QUEUED = 1 << 8,     /* on the list `todo` */
+    STREAM_CONNECTING = 1 << 9, /* writable means connected, or that it failed */
+    STREAM_NOT_RECEIVING = STREAM_PAUSED | STREAM_CLOSED | STREAM_HELD | STREAM_ENDED |
+                           STREAM_STARVED | STREAM_CONNECTING,
     STREAM_BACKEND_BIT = 16, /* flags from here up are the backend's */
 };
 
@@ -148,6 +151,9 @@ struct io_ops {
     /* receive: recv(2), but -errno. Used by loop_receive. */
     ssize_t (*receive)(struct stream *s, char *dst, size_t len);
     void (*close)(int fd);
+    /* connect: begins to; a descriptor, or -errno. connected: how it ended: 0, or an errno. */
+    int (*connect)(struct loop *l, const struct sockaddr *addr, socklen_t addr_len);
+    int (*connected)(const struct stream *s);
     /* file_begin: false when the kernel has no room now. */
     bool (*file_begin)(struct loop *l, struct file_request *r);
     /* file_wait: until nothing is under way. No callback but loop_file_over. */
@@ -192,12 +198,16 @@ void loop_deliver_direct(struct stream *s, size_t n);
 void loop_deliver_end(struct loop *l, struct stream *s, int error);
 /* loop_receive: the descriptor is readable; for backends that ask for readiness. */
 void loop_receive(struct loop *l, struct stream *s);
+/* loop_writable: there is room, or the connection has failed; the backend waits for it no longer. */
+void loop_writable(struct loop *l, struct stream *s);
 /* loop_accepted: fd >= 0, or -errno. */
 void loop_accepted(struct loop *l, struct acceptor *a, int fd);
-/* loop_socket_send, loop_socket_receive: for backends with real descriptors. */
+/* loop_socket_...: for backends with real descriptors. */
 ssize_t loop_socket_send(struct stream *s, const struct iovec *iov, int iov_len);
 ssize_t loop_socket_receive(struct stream *s, char *dst, size_t len);
 void loop_socket_close(int fd);
+int loop_socket_connect(struct loop *l, const struct sockaddr *addr, socklen_t addr_len);
+int loop_socket_connected(const struct stream *s);
 /* loop_files_init, loop_files_begin: what is waiting goes to the backend. loop_files_finish: tells what the thread has done and
  * what was refused; returns how many. */
 void loop_files_init(struct loop *l);

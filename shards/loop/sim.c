@@ -1,12 +1,15 @@
-/* sim.c: the loop over a simulated network; see sim.h.
+/* sim.c: the loop over a simulated network and disk; see sim.h.
  *
- * A connection is two queues of pieces, each with the time at which it arrives. A poll gathers what
+ * A connection has two ends, that which was accepted and that which connected: the test's, or another
+ * stream. Each end has a queue of pieces, with the time at which they arrive. A poll gathers what
  * is due for its loop, shuffles it and handles a random number of the events, at least one.
  */
 #include "shards/sim.h"
 #include "loop_impl.h"
 #include "shards/clock.h"
 #include "shards/rng.h"
+#include "sim_impl.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -17,34 +20,27 @@ enum {
 };
 static const int64_t start_wall_us = 1700000000LL * 1000000;
 
-/* Bytes on their way. A piece without bytes is the orderly end. */
-struct piece {
-    struct list link;
-    uint64_t due_ns;
-    size_t off, len;
-    char bytes[];
-};
+enum { ACCEPTED, CONNECTED, ENDS };
 
-struct pipe {
-    struct list pieces;
-    size_t unread;
-    uint64_t last_due_ns; /* pieces do not overtake each other */
-    bool ended;           /* nothing may be added */
+struct end {
+    struct sim_client *client;
+    int fd; /* -1: the test's */
+    struct loop
+        *loop; /* that serves it; NULL before it is armed and after close, and of the test's */
+    struct stream *stream;
+    struct pipe in;
+    bool closed;     /* of the test's: freed */
+    bool reset_seen; /* was told of the reset */
 };
 
 struct sim_client {
     struct sim_net *net;
     struct list link;
-    int fd;
-    struct loop *loop; /* that serves it; NULL before stream_start and after close */
-    struct stream *stream;
-    struct pipe to_server, to_client;
-    uint64_t accept_due_ns; /* 0: was accepted */
+    struct end ends[ENDS];
+    uint64_t accept_due_ns;  /* 0: was accepted */
+    uint64_t connect_due_ns; /* of a stream: when it learns that it is connected */
     uint16_t port;
-    bool server_closed;
-    bool client_freed;
-    bool reset;      /* both ways are dead */
-    bool reset_seen; /* the server was told */
+    bool reset; /* both ways are dead */
 };
 
 struct sim_listener {
@@ -53,11 +49,18 @@ struct sim_listener {
     uint16_t port;
 };
 
+/* A request of a file, with the disk until due_ns. */
+struct disk_job {
+    struct file_request *request; /* NULL: none */
+    uint64_t due_ns;
+};
+
 struct sim_loop {
     struct list link;
     struct loop *loop;
     unsigned wakes;
     uint64_t wake_due_ns;
+    struct disk_job jobs[FILE_REQUESTS_MAX];
 };
 
 struct sim_net {
@@ -68,6 +71,7 @@ struct sim_net {
     int next_fd;
     unsigned dispatching; /* while > 0, no connection is freed */
     struct list clients, listeners, loops;
+    struct sim_disk *disk;
     void (*on_sleep)(void *arg, struct loop *l);
     void *on_sleep_arg;
 };
@@ -99,85 +103,6 @@ static size_t some_of(struct sim_net *net, size_t n, size_t least, uint32_t shor
     return least + rng_below(&net->rng, n - least);
 }
 
-/* --- pipes --- */
-
-static void pipe_init(struct pipe *p) {
-    list_init(&p->pieces);
-}
-
-static struct piece *pipe_first(const struct pipe *p) {
-    return list_empty(&p->pieces) ? NULL : CONTAINER_OF(p->pieces.next, struct piece, link);
-}
-
-static void piece_free(struct sim_net *net, struct piece *piece) {
-    list_del(&piece->link);
-    /* len was reduced as bytes were read, and off grew by as much. */
-    mem_free(&net->mem, piece, sizeof(*piece) + piece->off + piece->len);
-}
-
-static void pipe_clear(struct sim_net *net, struct pipe *p) {
-    while (!list_empty(&p->pieces))
-        piece_free(net, pipe_first(p));
-    p->unread = 0;
-}
-
-/* Appends a piece of `len` bytes for the caller to fill; NULL without memory. */
-static struct piece *pipe_add(struct sim_net *net, struct pipe *p, size_t len) {
-    struct piece *piece = mem_alloc(&net->mem, sizeof(*piece) + len);
-    if (piece == NULL)
-        return NULL;
-    uint64_t due_ns = arrival_ns(net);
-    if (due_ns < p->last_due_ns)
-        due_ns = p->last_due_ns;
-    *piece = (struct piece){.due_ns = due_ns, .len = len};
-    p->last_due_ns = due_ns;
-    p->unread += len;
-    list_add_tail(&p->pieces, &piece->link);
-    return piece;
-}
-
-static size_t pipe_arrived(const struct sim_net *net, const struct pipe *p) {
-    size_t n = 0;
-    for (const struct list *at = p->pieces.next; at != &p->pieces; at = at->next) {
-        const struct piece *piece = CONTAINER_OF(at, struct piece, link);
-        if (piece->due_ns > net->now_ns)
-            break;
-        n += piece->len;
-    }
-    return n;
-}
-
-/* Takes exactly n bytes, which have arrived. */
-static void pipe_take(struct sim_net *net, struct pipe *p, char *dst, size_t n) {
-    p->unread -= n;
-    while (n > 0) {
-        struct piece *piece = pipe_first(p);
-        size_t part = piece->len < n ? piece->len : n;
-        memcpy(dst, piece->bytes + piece->off, part);
-        dst += part;
-        n -= part;
-        piece->off += part;
-        piece->len -= part;
-        if (piece->len == 0)
-            piece_free(net, piece);
-    }
-}
-
-/* The end has been reached and has arrived. */
-static bool pipe_over(const struct sim_net *net, const struct pipe *p) {
-    const struct piece *first = pipe_first(p);
-    return p->ended && (first == NULL || (first->len == 0 && first->due_ns <= net->now_ns));
-}
-
-static void pipe_end(struct sim_net *net, struct pipe *p) {
-    if (p->ended)
-        return;
-    p->ended = true;
-    /* Without memory for the piece the end arrives with the last byte. */
-    struct piece *end = pipe_add(net, p, 0);
-    (void)end;
-}
-
 /* --- the network --- */
 
 enum err sim_create(struct sim_net **out, uint64_t seed) {
@@ -186,6 +111,11 @@ enum err sim_create(struct sim_net **out, uint64_t seed) {
     struct sim_net *net = mem_zalloc(&first, sizeof(*net));
     if (net == NULL)
         return ERR_NOMEM;
+    net->disk = sim_disk_create(seed);
+    if (net->disk == NULL) {
+        mem_free(&first, net, sizeof(*net));
+        return ERR_NOMEM;
+    }
     rng_seed(&net->rng, seed);
     net->now_ns = START_NS;
     net->next_fd = FD_FIRST;
@@ -199,8 +129,8 @@ enum err sim_create(struct sim_net **out, uint64_t seed) {
 }
 
 static void client_free(struct sim_client *c) {
-    pipe_clear(c->net, &c->to_server);
-    pipe_clear(c->net, &c->to_client);
+    pipe_clear(&c->net->mem, &c->ends[ACCEPTED].in);
+    pipe_clear(&c->net->mem, &c->ends[CONNECTED].in);
     list_del(&c->link);
     mem_free(&c->net->mem, c, sizeof(*c));
 }
@@ -210,7 +140,7 @@ static void sweep(struct sim_net *net) {
     for (struct list *at = net->clients.next, *next = at->next; at != &net->clients;
          at = next, next = at->next) {
         struct sim_client *c = CONTAINER_OF(at, struct sim_client, link);
-        if (net->dispatching == 0 && c->client_freed && c->server_closed)
+        if (net->dispatching == 0 && c->ends[ACCEPTED].closed && c->ends[CONNECTED].closed)
             client_free(c);
     }
 }
@@ -224,6 +154,7 @@ void sim_destroy(struct sim_net *net) {
         list_del(&sl->link);
         mem_free(&net->mem, sl, sizeof(*sl));
     }
+    sim_disk_destroy(net->disk);
     clock_replace(NULL, NULL);
     current = NULL;
     struct mem last = {0};
@@ -266,13 +197,19 @@ static struct sim_listener *listener_of(struct sim_net *net, int fd) {
     return NULL;
 }
 
-static struct sim_client *client_of(struct sim_net *net, int fd) {
+static struct end *end_of(struct sim_net *net, int fd) {
     for (struct list *at = net->clients.next; at != &net->clients; at = at->next) {
         struct sim_client *c = CONTAINER_OF(at, struct sim_client, link);
-        if (c->fd == fd)
-            return c;
+        for (size_t i = 0; i < ENDS; i++)
+            if (c->ends[i].fd == fd)
+                return &c->ends[i];
     }
     return NULL;
+}
+
+static struct end *other_end(const struct end *e) {
+    struct end *ends = e->client->ends;
+    return e == &ends[ACCEPTED] ? &ends[CONNECTED] : &ends[ACCEPTED];
 }
 
 /* --- client ends --- */
@@ -299,47 +236,58 @@ struct sim_client *sim_connect(struct sim_net *net, uint16_t port) {
     if (c == NULL)
         return NULL;
     c->net = net;
-    c->fd = net->next_fd++;
+    for (size_t i = 0; i < ENDS; i++) {
+        c->ends[i] = (struct end){.client = c, .fd = -1};
+        pipe_init(&c->ends[i].in);
+    }
+    c->ends[ACCEPTED].fd = net->next_fd++;
     c->port = port;
     c->accept_due_ns = arrival_ns(net);
-    pipe_init(&c->to_server);
-    pipe_init(&c->to_client);
     list_add_tail(&net->clients, &c->link);
     return c;
 }
 
 bool sim_client_write(struct sim_client *c, const void *data, size_t len) {
-    if (c->reset || c->server_closed || c->to_server.ended)
+    struct end *to = &c->ends[ACCEPTED];
+    if (c->reset || to->closed || to->in.ended)
         return false;
     if (len == 0)
         return true; /* a piece without bytes would be the end */
-    struct piece *piece = pipe_add(c->net, &c->to_server, len);
+    struct piece *piece = pipe_add(&c->net->mem, &to->in, len, arrival_ns(c->net));
     if (piece == NULL)
         return false;
     memcpy(piece->bytes, data, len);
     return true;
 }
 
-ssize_t sim_client_read(struct sim_client *c, void *data, size_t len) {
-    if (c->reset)
-        return -1;
-    size_t n = pipe_arrived(c->net, &c->to_client);
+/* What has arrived at an end, at most len; 0 at the end of it, -EAGAIN when there is nothing yet. */
+static ssize_t take(struct end *e, char *dst, size_t len) {
+    struct sim_net *net = e->client->net;
+    size_t n = pipe_arrived(&e->in, net->now_ns);
     if (n == 0)
-        return pipe_over(c->net, &c->to_client) ? -1 : 0;
-    n = some_of(c->net, n < len ? n : len, 1, c->net->faults.short_read_in);
-    pipe_take(c->net, &c->to_client, data, n);
+        return pipe_over(&e->in, net->now_ns) ? 0 : -EAGAIN;
+    n = some_of(net, n < len ? n : len, 1, net->faults.short_read_in);
+    pipe_take(&net->mem, &e->in, dst, n);
     return (ssize_t)n;
 }
 
+ssize_t sim_client_read(struct sim_client *c, void *data, size_t len) {
+    if (c->reset)
+        return -1;
+    ssize_t n = take(&c->ends[CONNECTED], data, len);
+    return n > 0 ? n : n == 0 ? -1 : 0;
+}
+
 void sim_client_close(struct sim_client *c) {
-    pipe_end(c->net, &c->to_server);
+    pipe_end(&c->net->mem, &c->ends[ACCEPTED].in, arrival_ns(c->net));
 }
 
 void sim_client_reset(struct sim_client *c) {
     c->reset = true;
-    c->to_server.ended = c->to_client.ended = true;
-    pipe_clear(c->net, &c->to_server);
-    pipe_clear(c->net, &c->to_client);
+    for (size_t i = 0; i < ENDS; i++) {
+        c->ends[i].in.ended = true;
+        pipe_clear(&c->net->mem, &c->ends[i].in);
+    }
 }
 
 bool sim_client_was_reset(const struct sim_client *c) {
@@ -348,7 +296,7 @@ bool sim_client_was_reset(const struct sim_client *c) {
 
 void sim_client_free(struct sim_client *c) {
     sim_client_close(c);
-    c->client_freed = true;
+    c->ends[CONNECTED].closed = true;
     sweep(c->net);
 }
 
@@ -381,8 +329,9 @@ static void destroy(struct loop *l) {
     struct sim_loop *sl = sim_loop_of(l);
     for (struct list *at = current->clients.next; at != &current->clients; at = at->next) {
         struct sim_client *c = CONTAINER_OF(at, struct sim_client, link);
-        if (c->loop == l)
-            c->loop = NULL;
+        for (size_t i = 0; i < ENDS; i++)
+            if (c->ends[i].loop == l)
+                c->ends[i].loop = NULL;
     }
     list_del(&sl->link);
     mem_free(l->mem, sl, sizeof(*sl));
@@ -394,12 +343,12 @@ static enum err attach(struct loop *l) {
 }
 
 static bool arm(struct loop *l, struct stream *s) {
-    if (s->flags & STREAM_CLOSED)
+    if (s->fd < 0)
         return true;
-    struct sim_client *c = client_of(current, s->fd);
-    ASSERT(c != NULL);
-    c->loop = l;
-    c->stream = s;
+    struct end *e = end_of(current, s->fd);
+    ASSERT(e != NULL);
+    e->loop = l;
+    e->stream = s;
     return true;
 }
 
@@ -431,18 +380,19 @@ unsigned sim_pending_wakes(const struct loop *l) {
 }
 
 static ssize_t send_bytes(struct stream *s, const struct iovec *iov, int iov_len) {
-    struct sim_client *c = client_of(current, s->fd);
     struct sim_net *net = current;
-    ASSERT(c != NULL);
-    if (c->reset)
-        return c->reset_seen ? -EPIPE : -ECONNRESET;
-    if (c->client_freed)
+    const struct end *e = end_of(net, s->fd);
+    ASSERT(e != NULL);
+    if (e->client->reset)
+        return e->reset_seen ? -EPIPE : -ECONNRESET;
+    struct end *to = other_end(e);
+    if (to->closed)
         return -EPIPE;
-    size_t total = 0, room = SIM_WINDOW_BYTES - c->to_client.unread;
+    size_t total = 0, room = SIM_WINDOW_BYTES - to->in.unread;
     for (int i = 0; i < iov_len; i++)
         total += iov[i].iov_len;
     size_t n = some_of(net, total < room ? total : room, 0, net->faults.short_write_in);
-    struct piece *piece = n > 0 ? pipe_add(net, &c->to_client, n) : NULL;
+    struct piece *piece = n > 0 ? pipe_add(&net->mem, &to->in, n, arrival_ns(net)) : NULL;
     if (piece == NULL)
         return 0;
     size_t done = 0;
@@ -456,70 +406,155 @@ static ssize_t send_bytes(struct stream *s, const struct iovec *iov, int iov_len
 }
 
 static ssize_t receive(struct stream *s, char *dst, size_t len) {
-    struct sim_client *c = client_of(current, s->fd);
-    ASSERT(c != NULL);
-    if (c->reset) {
-        c->reset_seen = true;
+    struct end *e = end_of(current, s->fd);
+    ASSERT(e != NULL);
+    if (e->client->reset) {
+        e->reset_seen = true;
         return -ECONNRESET;
     }
-    size_t n = pipe_arrived(current, &c->to_server);
-    if (n == 0)
-        return pipe_over(current, &c->to_server) ? 0 : -EAGAIN;
-    n = some_of(current, n < len ? n : len, 1, current->faults.short_read_in);
-    pipe_take(current, &c->to_server, dst, n);
-    return (ssize_t)n;
+    return take(e, dst, len);
+}
+
+/* Refused at once when nobody listens; else it is on its way. */
+static int connect_to(struct loop *l, const struct sockaddr *addr, socklen_t addr_len) {
+    struct sockaddr_in in;
+    if ((addr->sa_family != AF_INET && addr->sa_family != AF_INET6) || addr_len < sizeof(in))
+        return -EAFNOSUPPORT;
+    memcpy(&in, addr, sizeof(in)); /* the port lies at the same place in both */
+    struct sim_client *c = sim_connect(current, ntohs(in.sin_port));
+    if (c == NULL)
+        return -ECONNREFUSED;
+    (void)l;
+    c->connect_due_ns = arrival_ns(current);
+    c->ends[CONNECTED].fd = current->next_fd++;
+    return c->ends[CONNECTED].fd;
+}
+
+static int connected(const struct stream *s) {
+    return end_of(current, s->fd)->client->reset ? ECONNREFUSED : 0;
 }
 
 static void close_fd(int fd) {
+    if (sim_disk_has(current->disk, fd)) {
+        sim_disk_close(current->disk, fd);
+        return;
+    }
     struct sim_listener *sl = listener_of(current, fd);
     if (sl != NULL) {
         list_del(&sl->link);
         mem_free(&current->mem, sl, sizeof(*sl));
         return;
     }
-    struct sim_client *c = client_of(current, fd);
-    if (c == NULL)
+    struct end *e = end_of(current, fd);
+    if (e == NULL)
         return;
-    c->server_closed = true;
-    c->loop = NULL;
-    pipe_clear(current, &c->to_server);
-    pipe_end(current, &c->to_client);
+    e->closed = true;
+    e->loop = NULL;
+    e->fd = -1;
+    pipe_clear(&current->mem, &e->in);
+    pipe_end(&current->mem, &other_end(e)->in, arrival_ns(current));
+}
+
+/* --- files --- */
+
+struct sim_disk *sim_disk_of(struct sim_net *net) {
+    return net->disk;
+}
+
+static bool file_begin(struct loop *l, struct file_request *r) {
+    struct disk_job *job = sim_loop_of(l)->jobs;
+    while (job->request != NULL)
+        job++; /* one is free: no more than these are under way */
+    *job = (struct disk_job){r, current->now_ns + sim_disk_take_ns(current->disk)};
+    return true;
+}
+
+static void do_job(struct loop *l, struct disk_job *job) {
+    struct file_request *r = job->request;
+    job->request = NULL;
+    loop_file_over(l, r, sim_disk_do(current->disk, r));
+}
+
+static void file_wait(struct loop *l) {
+    struct sim_loop *sl = sim_loop_of(l);
+    for (size_t i = 0; i < FILE_REQUESTS_MAX; i++)
+        if (sl->jobs[i].request != NULL)
+            do_job(l, &sl->jobs[i]);
+}
+
+static void halt(struct sim_net *net, bool forget) {
+    for (struct list *at = net->loops.next; at != &net->loops; at = at->next) {
+        const struct sim_loop *sl = CONTAINER_OF(at, struct sim_loop, link);
+        for (size_t i = 0; i < FILE_REQUESTS_MAX; i++)
+            if (sl->jobs[i].request != NULL)
+                sim_disk_halt(net->disk, sl->jobs[i].request);
+    }
+    sim_disk_off(net->disk, forget);
+}
+
+void sim_disk_kill(struct sim_net *net) {
+    halt(net, false);
+}
+
+void sim_disk_crash(struct sim_net *net) {
+    halt(net, true);
+}
+
+void sim_disk_boot(struct sim_net *net) {
+    sim_disk_on(net->disk);
 }
 
 /* --- events --- */
 
 struct event {
-    struct sim_client *client; /* of a read, a write or a connection */
+    struct end *end; /* of a read, a write or a connection */
     struct acceptor *acceptor;
+    struct disk_job *job;
     bool writable;
 };
 
-/* When the loop of `c` may read; UINT64_MAX: not unless something changes. */
-static uint64_t readable_ns(const struct sim_net *net, const struct sim_client *c) {
-    if (c->stream->flags &
-        (STREAM_PAUSED | STREAM_CLOSED | STREAM_ENDED | STREAM_HELD | STREAM_STARVED))
+/* When the loop of `e` may read; UINT64_MAX: not unless something changes. */
+static uint64_t readable_ns(const struct sim_net *net, const struct end *e) {
+    if (e->stream->flags & STREAM_NOT_RECEIVING)
         return UINT64_MAX;
-    const struct piece *first = pipe_first(&c->to_server);
-    if (c->reset || (first == NULL && c->to_server.ended))
+    const struct piece *first = pipe_first(&e->in);
+    if (e->client->reset || (first == NULL && e->in.ended))
         return net->now_ns;
     return first != NULL ? first->due_ns : UINT64_MAX;
 }
 
-static bool writable(const struct sim_client *c) {
-    return (c->stream->flags & (STREAM_WANT_WRITE | STREAM_CLOSED)) == STREAM_WANT_WRITE &&
-           (c->reset || c->client_freed || c->to_client.unread < SIM_WINDOW_BYTES);
+/* The same, of writing, or of learning that it is connected. */
+static uint64_t writable_ns(const struct sim_net *net, const struct end *e) {
+    if ((e->stream->flags & (STREAM_WANT_WRITE | STREAM_CLOSED)) != STREAM_WANT_WRITE)
+        return UINT64_MAX;
+    const struct end *to = other_end(e);
+    if (e->client->reset || to->closed)
+        return net->now_ns;
+    if (e->stream->flags & STREAM_CONNECTING)
+        return e->client->connect_due_ns;
+    return to->in.unread < SIM_WINDOW_BYTES ? net->now_ns : UINT64_MAX;
 }
 
-static unsigned gather_clients(struct loop *l, struct event *events) {
+static unsigned gather_jobs(struct sim_loop *sl, struct event *events) {
     unsigned n = 0;
+    for (size_t i = 0; i < FILE_REQUESTS_MAX; i++)
+        if (sl->jobs[i].request != NULL && sl->jobs[i].due_ns <= current->now_ns)
+            events[n++] = (struct event){.job = &sl->jobs[i]};
+    return n;
+}
+
+static unsigned gather_ends(struct loop *l, struct event *events, unsigned n) {
     for (struct list *at = current->clients.next; at != &current->clients; at = at->next) {
         struct sim_client *c = CONTAINER_OF(at, struct sim_client, link);
-        if (c->loop != l || n + 2 > LOOP_EVENTS_MAX)
-            continue;
-        if (readable_ns(current, c) <= current->now_ns)
-            events[n++] = (struct event){.client = c};
-        if (writable(c))
-            events[n++] = (struct event){.client = c, .writable = true};
+        for (size_t i = 0; i < ENDS; i++) {
+            struct end *e = &c->ends[i];
+            if (e->loop != l || n + 2 > LOOP_EVENTS_MAX)
+                continue;
+            if (readable_ns(current, e) <= current->now_ns)
+                events[n++] = (struct event){.end = e};
+            if (writable_ns(current, e) <= current->now_ns)
+                events[n++] = (struct event){.end = e, .writable = true};
+        }
     }
     return n;
 }
@@ -539,7 +574,7 @@ static struct sim_client *waiting_for(const struct acceptor *a, bool due_only) {
 }
 
 static unsigned gather(struct loop *l, struct event *events) {
-    unsigned n = gather_clients(l, events);
+    unsigned n = gather_ends(l, events, gather_jobs(sim_loop_of(l), events));
     for (struct list *at = l->acceptors.next; at != &l->acceptors && n < LOOP_EVENTS_MAX;
          at = at->next) {
         struct acceptor *a = CONTAINER_OF(at, struct acceptor, link);
@@ -564,7 +599,7 @@ static void accept_one(struct loop *l, struct acceptor *a) {
         return;
     }
     c->accept_due_ns = 0;
-    loop_accepted(l, a, c->fd);
+    loop_accepted(l, a, c->ends[ACCEPTED].fd);
 }
 
 static void handle(struct loop *l, const struct event *e) {
@@ -572,18 +607,19 @@ static void handle(struct loop *l, const struct event *e) {
         accept_one(l, e->acceptor);
         return;
     }
-    struct sim_client *c = e->client;
-    if (c->loop != l)
+    if (e->job != NULL) {
+        do_job(l, e->job);
+        return;
+    }
+    struct end *end = e->end;
+    if (end->loop != l)
         return; /* closed by an earlier event */
     if (chance(current, current->faults.reset_in))
-        sim_client_reset(c);
-    struct stream *s = c->stream;
-    if (!e->writable) {
-        loop_receive(l, s);
-    } else if (writable(c)) {
-        s->flags &= ~(uint32_t)STREAM_WANT_WRITE;
-        s->ops->on_writable(s);
-    }
+        sim_client_reset(end->client);
+    if (!e->writable)
+        loop_receive(l, end->stream);
+    else if (writable_ns(current, end) <= current->now_ns)
+        loop_writable(l, end->stream);
 }
 
 static unsigned dispatch(struct loop *l) {
@@ -614,9 +650,13 @@ static uint64_t earlier(uint64_t a, uint64_t b) {
 static uint64_t loop_due_ns(const struct sim_net *net, const struct sim_loop *sl) {
     struct loop *l = sl->loop;
     if (!list_empty(&l->todo) || !list_empty(&l->ready) || l->woken_self || l->acceptors_todo ||
-        (!list_empty(&l->starved) && buf_free_count(&l->pool) > 0))
+        (!list_empty(&l->starved) && buf_free_count(&l->pool) > 0) ||
+        (!list_empty(&l->files.waiting) && l->files.under_way < FILE_REQUESTS_MAX))
         return net->now_ns;
     uint64_t due_ns = wheel_next_ns(&l->wheel);
+    for (size_t i = 0; i < FILE_REQUESTS_MAX && l->files.under_way > 0; i++)
+        if (sl->jobs[i].request != NULL)
+            due_ns = earlier(due_ns, sl->jobs[i].due_ns);
     if (sl->wakes > 0)
         due_ns = earlier(due_ns, sl->wake_due_ns);
     for (struct list *at = l->acceptors.next; at != &l->acceptors; at = at->next) {
@@ -633,11 +673,14 @@ uint64_t sim_next_due_ns(const struct sim_net *net) {
         due_ns = earlier(due_ns, loop_due_ns(net, CONTAINER_OF(at, struct sim_loop, link)));
     for (struct list *at = net->clients.next; at != &net->clients; at = at->next) {
         const struct sim_client *c = CONTAINER_OF(at, struct sim_client, link);
-        if (c->loop != NULL)
-            due_ns = earlier(due_ns, writable(c) ? net->now_ns : readable_ns(net, c));
+        for (size_t i = 0; i < ENDS; i++) {
+            const struct end *e = &c->ends[i];
+            if (e->loop != NULL)
+                due_ns = earlier(due_ns, earlier(writable_ns(net, e), readable_ns(net, e)));
+        }
         /* For the test: what has arrived is there to be read, what is on its way needs time. */
-        const struct piece *first = pipe_first(&c->to_client);
-        if (first != NULL && first->due_ns > net->now_ns)
+        const struct piece *first = pipe_first(&c->ends[CONNECTED].in);
+        if (c->ends[CONNECTED].fd < 0 && first != NULL && first->due_ns > net->now_ns)
             due_ns = earlier(due_ns, first->due_ns);
     }
     return due_ns > net->now_ns ? due_ns : net->now_ns;
@@ -663,4 +706,8 @@ const struct io_ops sim_ops = {
     .send = send_bytes,
     .receive = receive,
     .close = close_fd,
+    .connect = connect_to,
+    .connected = connected,
+    .file_begin = file_begin,
+    .file_wait = file_wait,
 };

@@ -64,6 +64,25 @@ bool budget_take(struct budget_share *s, int64_t used, int64_t more) {
     }
 }
 
+int64_t budget_give(struct budget_share *s, int64_t used, int64_t most) {
+    int64_t bytes = at_most(s->bytes - used, most);
+    if (s->bytes == BUDGET_UNLIMITED || bytes <= 0)
+        return 0;
+    s->bytes -= bytes;
+    set_fits(s, atomic_load_explicit(&s->budget->pool, memory_order_relaxed));
+    return bytes;
+}
+
+void budget_get(struct budget_share *s, int64_t bytes) {
+    struct budget *b = s->budget;
+    if (unlikely(s->bytes == BUDGET_UNLIMITED)) { /* the limit has gone meanwhile */
+        atomic_fetch_add(&b->pool, bytes);
+        return;
+    }
+    s->bytes += bytes;
+    set_fits(s, atomic_load_explicit(&b->pool, memory_order_relaxed));
+}
+
 bool budget_settle(struct budget_share *s, int64_t used) {
     struct budget *b = s->budget;
     if (s->bytes == BUDGET_UNLIMITED)

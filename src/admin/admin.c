@@ -31,50 +31,10 @@ static void random_id(char id[2 * RUN_ID_BYTES + 1]) {
         (void)snprintf(id + 2 * i, 3, "%02x", bytes[i]);
 }
 
-/* SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]: there is no file to save to yet, so only ABORT and SAVE
- * differ from the rest. */
-static void shutdown_run(struct ctx *c) {
-    bool save = false, nosave = false;
-    for (uint32_t i = 1; i < c->argc; i++) {
-        if (span_is(c->argv[i], "abort") && c->argc == 2) {
-            reply_error(&c->reply, "ERR No shutdown in progress.");
-            return;
-        }
-        save |= span_is(c->argv[i], "save");
-        nosave |= span_is(c->argv[i], "nosave");
-        if (!span_is(c->argv[i], "save") && !span_is(c->argv[i], "nosave") &&
-            !span_is(c->argv[i], "now") && !span_is(c->argv[i], "force")) {
-            reply_error(&c->reply, ERR_SYNTAX);
-            return;
-        }
-    }
-    if (save && nosave) {
-        reply_error(&c->reply, ERR_SYNTAX);
-        return;
-    }
-    if (save) {
-        reply_error(&c->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
-        LOGW("SHUTDOWN SAVE refused: this version cannot save");
-        return;
-    }
-    LOGN("User requested shutdown...");
-    c->session->close_after_reply = true;
-    shards_stop(c->shard->all);
-}
-
-static const struct command rows[] = {
-    {"SHUTDOWN", shutdown_run, -1, NO_KEYS,
-     CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI | CMD_ALLOW_BUSY | CMD_HOME,
-     ACL_ADMIN | ACL_SLOW | ACL_DANGEROUS, "server", "1.0.0", "O(N)",
-     "Answers what was received, closes and exits.",
-     .syntax = "[save-selector(NOSAVE|SAVE)] [NOW] [FORCE] [ABORT]"},
-};
-
 void admin_register(void) {
     start_ns = clock_mono_ns();
     random_id(run_id);
     random_id(replication_id);
-    command_register(rows, COUNT_OF(rows));
     info_register();
     config_cmds_register();
     slowlog_register();

@@ -53,7 +53,7 @@ static void config_get_run(struct ctx *c) {
 /* decide: what the options are to become; false after having replied why they stay. */
 static bool decide(struct ctx *c, const struct config *from, struct config *to) {
     struct config_error e;
-    if (!config_set_many(from, c->argv + 2, (c->argc - 2) / 2, to, &e)) {
+    if (!config_set_many(from, c->argv + 2, (c->argc - 2) / 2, c->session->local, to, &e)) {
         reply_errorf(&c->reply, "ERR %s", e.text);
         return false;
     }

@@ -133,14 +133,66 @@ void info_clients(struct info *in) {
 
 /* --- persistence, stats, replication, cpu --- */
 
-void info_persistence(struct info *in) {
-    static const char *const zeros[] = {"loading", "async_loading", "rdb_bgsave_in_progress",
-                                        "rdb_saves"};
-    for (size_t i = 0; i < COUNT_OF(zeros); i++)
-        info_line_int(in, zeros[i], 0);
+/* print_loading: how far a load is that is under way. */
+static void print_loading(struct info *in) {
+    int64_t start = info_metric(in, "loading", "loading_start_time");
+    int64_t total = info_metric(in, "loading", "loading_total_bytes");
+    int64_t done = info_metric(in, "loading", "loading_loaded_bytes");
+    int64_t elapsed = in->ctx->now_ms / 1000 - start,
+            eta = 1; /* as Redis says while it cannot know */
+    if (elapsed > 0 && done > 0)
+        eta = (int64_t)((double)elapsed * (double)(total - done) / (double)done);
+    info_line_int(in, "loading_start_time", start);
+    info_line_int(in, "loading_total_bytes", total);
+    info_line_metric(in, "loading", "loading_rdb_used_mem");
+    info_line_int(in, "loading_loaded_bytes", done);
+    outbuf_printf(&in->out, "loading_loaded_perc:%.2f\r\n",
+                  total == 0 ? 0.0 : 100.0 * (double)done / (double)total);
+    info_line_int(in, "loading_eta_seconds", eta);
+}
+
+/* print_saving: what Redis's child copies of its memory is here what a save has in blocks. */
+static void print_saving(struct info *in) {
+    static const char *const first[] = {"current_save_keys_processed", "current_save_keys_total",
+                                        "rdb_changes_since_last_save", "rdb_bgsave_in_progress",
+                                        "rdb_last_save_time"};
+    static const char *const last[] = {
+        "rdb_last_bgsave_time_sec", "rdb_current_bgsave_time_sec", "rdb_saves",
+        "rdb_last_cow_size",        "rdb_last_load_keys_expired",  "rdb_last_load_keys_loaded"};
+    int64_t told = info_metric(in, "persistence", "current_save_keys_processed");
+    int64_t total = info_metric(in, "persistence", "current_save_keys_total");
+    info_line_metric(in, "persistence", "current_cow_peak");
+    info_line_metric(in, "persistence", "current_cow_size");
+    info_line_int(in, "current_cow_size_age", 0);
+    outbuf_printf(&in->out, "current_fork_perc:%.2f\r\n",
+                  total == 0 ? 0.0 : 100.0 * (double)told / (double)total);
+    for (size_t i = 0; i < COUNT_OF(first); i++)
+        info_line_metric(in, "persistence", first[i]);
+    info_line_text(in, "rdb_last_bgsave_status",
+                   info_metric(in, "saving", "failed") != 0 ? "err" : "ok");
+    for (size_t i = 0; i < COUNT_OF(last); i++)
+        info_line_metric(in, "persistence", last[i]);
+}
+
+/* print_log: there is no append-only file yet. */
+static void print_log(struct info *in) {
     outbuf_printf(&in->out,
-                  "aof_enabled:0\r\naof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n");
-    info_line_int(in, "aof_rewrites", 0);
+                  "aof_enabled:0\r\naof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n"
+                  "aof_last_rewrite_time_sec:-1\r\naof_current_rewrite_time_sec:-1\r\n"
+                  "aof_last_bgrewrite_status:ok\r\naof_rewrites:0\r\n"
+                  "aof_rewrites_consecutive_failures:0\r\naof_last_write_status:ok\r\n"
+                  "aof_last_cow_size:0\r\n");
+    outbuf_printf(&in->out, "module_fork_in_progress:0\r\nmodule_fork_last_cow_size:0\r\n");
+}
+
+void info_persistence(struct info *in) {
+    info_line_metric(in, "persistence", "loading");
+    info_line_int(in, "async_loading", 0);
+    print_saving(in);
+    print_log(in);
+    info_rest(in, "persistence");
+    if (info_metric(in, "persistence", "loading") != 0)
+        print_loading(in);
 }
 
 static void line_rate(struct info *in, const char *name, const char *rate) {

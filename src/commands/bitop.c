@@ -121,6 +121,8 @@ static ON_SHARD void combine(struct ctx *c, enum op op, uint8_t *acc, uint8_t *t
 /* combine_large: the result is made in the blob that will hold it. */
 static ON_SHARD bool combine_large(struct ctx *c, enum op op, size_t len) {
     struct mem *m = keyspace_mem(c->keyspace);
+    if (!ctx_room(c, (int64_t)len))
+        return false;
     struct blob *result = blob_create(m, len);
     uint8_t *twice = result != NULL && op == OP_ONE ? mem_zalloc(m, len) : NULL;
     bool stored = false;
@@ -142,6 +144,8 @@ static ON_SHARD bool combine_large(struct ctx *c, enum op op, size_t len) {
 
 static ON_SHARD bool combine_small(struct ctx *c, enum op op, size_t len) {
     ASSERT(len <= ENTRY_INLINE_MAX);
+    if (!ctx_room(c, (int64_t)len))
+        return false;
     uint8_t result[ENTRY_INLINE_MAX], twice[ENTRY_INLINE_MAX];
     memset(twice, 0, len);
     combine(c, op, result, twice, len);

@@ -215,6 +215,11 @@ bool coll_replace(struct ctx *c, uint32_t key, struct val *v) {
         return true;
     }
     bool is_inline = fits_inline(v, ENTRY_INLINE_MAX);
+    if (unlikely(!ctx_room(c, is_inline ? v->len
+                                        : 0))) { /* what it is beside an entry is counted already */
+        val_destroy(v);
+        return false;
+    }
     struct entry *e = put(c, key, v, is_inline, EXPIRE_NEVER);
     if (e != NULL && !is_inline)
         note_due(c, key, e, v);
@@ -263,4 +268,5 @@ void coll_register(void) {
     keyspace_register_type(VALUE_SET, &ops);
     keyspace_register_type(VALUE_ZSET, &ops);
     keyspace_register_type(VALUE_HASH, &ops);
+    keyspace_register_type(VALUE_STREAM, &ops);
 }

@@ -53,7 +53,7 @@ bool coll_store(struct ctx *c, struct coll *o) ON_SHARD;
 void coll_leave(struct ctx *c, struct coll *o) ON_SHARD;
 void coll_fail(struct ctx *c, struct coll *o) ON_SHARD;
 /* coll_replace: argv[key] holds v from now on and nothing of what it was, without an expiry; an empty v deletes it. v is
- * taken over, or destroyed on false (replied that memory is out). Tells WATCH when something changed. */
+ * taken over, or destroyed on false (replied that memory is out, or that maxmemory has no room for it). Tells WATCH when something changed. */
 bool coll_replace(struct ctx *c, uint32_t key, struct val *v) ON_SHARD;
 
 #endif

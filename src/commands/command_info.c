@@ -17,6 +17,7 @@ static const struct bit_name flag_names[] = {
     {CMD_STALE, "stale"},
     {CMD_FAST, "fast"},
     {CMD_NO_AUTH, "no_auth"},
+    {CMD_NO_ASYNC_LOADING, "no_async_loading"},
     {CMD_NO_MULTI, "no_multi"},
     {CMD_ALLOW_BUSY, "allow_busy"},
     {CMD_MOVABLE_KEYS, "movablekeys"},
@@ -176,10 +177,31 @@ static void reply_unknown(struct reply *r, const char *type) {
     reply_map(r, 0);
 }
 
+/* reply_keyword: of keys behind the word that the note begins with, to the end. */
+static void reply_keyword(struct reply *r, struct span note) {
+    const char *end = memchr(note.ptr, ' ', note.len);
+    size_t len = end == NULL ? note.len : (size_t)(end - note.ptr);
+    reply_map(r, 3);
+    reply_bulk_cstr(r, "flags");
+    reply_words(r, (struct span){note.ptr + len + 1, note.len - len - 1}, true);
+    reply_typed(r, "begin_search", "keyword", 2);
+    reply_bulk_cstr(r, "keyword");
+    reply_bulk(r, (struct span){note.ptr, len});
+    reply_pair(r, "startfrom", -2);
+    reply_typed(r, "find_keys", "range", 3);
+    reply_pair(r, "lastkey", -1);
+    reply_pair(r, "keystep", 1);
+    reply_pair(r, "limit", 0);
+}
+
 static void reply_unknown_specs(struct reply *r, const struct command *cmd) {
     for (const char *at = command_unknown_keys(cmd); at != NULL; at = strstr(at + 1, ";?")) {
         const char *end = strstr(at + 1, ";?");
         size_t len = end == NULL ? strlen(at + 2) : (size_t)(end - at) - 2;
+        if (at[2] == '=') {
+            reply_keyword(r, (struct span){at + 3, len - 1});
+            continue;
+        }
         reply_map(r, 3);
         reply_bulk_cstr(r, "flags");
         reply_words(r, (struct span){at + 2, len}, true);

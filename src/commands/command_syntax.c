@@ -36,7 +36,8 @@ static const struct {
 };
 
 static bool is_token_char(char ch) {
-    return (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '-' || ch == '_';
+    return (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '-' || ch == '_' ||
+           ch == '"';
 }
 
 static bool is_name_char(char ch) {
@@ -48,7 +49,7 @@ static bool is_shown_char(char ch) {
 }
 
 static bool begins_token(struct span s) {
-    return s.len > 0 && s.ptr[0] >= 'A' && s.ptr[0] <= 'Z';
+    return s.len > 0 && ((s.ptr[0] >= 'A' && s.ptr[0] <= 'Z') || s.ptr[0] == '"');
 }
 
 static void skip(struct span *s, size_t n) {

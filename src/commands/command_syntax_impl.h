@@ -18,7 +18,7 @@
  *            | name "(" arg *( " " arg ) ")"         a block: all of them, in this order
  *     type   = key | string | integer | double | pattern | unix-time
  *
- * A TOKEN begins with a capital letter and has capitals, digits, '-' and '_'; a name is of small
+ * A TOKEN begins with a capital letter and has capitals, digits, '-' and '_', or is "" (MIGRATE); a name is of small
  * letters, digits, '-' and '_'. "TOKEN=value" is a word and what follows it: EX=seconds. "..." says
  * that the value may be repeated, ",..." that the token is repeated with it. Users see the name, or
  * what is shown instead: addr<ip:port>. A type that is left out follows from the name

@@ -14,6 +14,18 @@ bool ctx_long(struct ctx *c, uint64_t elements) {
     return true;
 }
 
+/* leave: w is to be done; the handler is called again then. */
+static ON_SHARD void leave(struct ctx *c, struct work *w, work_fn *fn, const void *state,
+                           size_t bytes) {
+    const struct mem *m = &c->shard->mem;
+    *w = (struct work){.fn = fn, .bytes = bytes};
+    w->mem.fail_in = m->fail_in; /* fault injection reaches beside the shard */
+    w->mem.fail_every = m->fail_every;
+    memcpy(w->state, state, bytes);
+    *c->work = w;
+    c->more = true;
+}
+
 bool ctx_work(struct ctx *c, uint64_t elements, work_fn *fn, void *state, size_t bytes) {
     struct mem *m = &c->shard->mem;
     struct work *w = NULL;
@@ -23,13 +35,35 @@ bool ctx_work(struct ctx *c, uint64_t elements, work_fn *fn, void *state, size_t
         fn(state, m);
         return true;
     }
-    *w = (struct work){.fn = fn, .bytes = bytes};
-    w->mem.fail_in = m->fail_in; /* fault injection reaches beside the shard */
-    w->mem.fail_every = m->fail_every;
-    memcpy(w->state, state, bytes);
-    *c->work = w;
-    c->more = true;
+    leave(c, w, fn, state, bytes);
     return false;
+}
+
+bool ctx_lock(struct ctx *c) {
+    if (c->locked || c->work == NULL)
+        return false;
+    c->more = true;
+    return true;
+}
+
+bool ctx_wait(struct ctx *c, work_fn *fn, void (*wait)(struct shard *s, struct work *w),
+              void *state, size_t bytes) {
+    if (c->work == NULL || !c->locked)
+        return false;
+    struct work *w = mem_alloc(&c->shard->mem, sizeof *w + bytes);
+    if (w == NULL)
+        return false;
+    leave(c, w, fn, state, bytes);
+    w->wait = wait;
+    return true;
+}
+
+struct work *ctx_await(struct ctx *c, const void *state, size_t bytes) {
+    struct work *w = mem_alloc(&c->shard->mem, sizeof *w + bytes);
+    if (w == NULL)
+        return NULL;
+    leave(c, w, NULL, state, bytes);
+    return w;
 }
 
 bool ctx_resume(struct ctx *c, void *state, size_t bytes) {
@@ -52,14 +86,44 @@ static void work_run(struct job *j) {
 static void work_done(struct shard *s, struct job *j) {
     shard_claim();
     struct work *w = CONTAINER_OF(j, struct work, job);
+    if (w->wait != NULL)
+        w->wait(s, w);
+    else
+        w->then(s, w->arg);
+}
+
+static void nothing(struct shard *s, struct bus_msg *m) {
+    (void)s;
+    (void)m;
+}
+
+static void end_done(struct shard *s, struct bus_msg *m) {
+    struct work *w = CONTAINER_OF(m, struct work, end);
     w->then(s, w->arg);
+}
+
+/* end_soon: not at once: the end may come from anywhere. */
+static ON_SHARD void end_soon(struct shard *s, struct work *w) {
+    w->end = (struct bus_msg){.run = nothing, .done = end_done, .to = s->id};
+    shard_post(s, &w->end);
+}
+
+void work_end(struct shard *s, struct work *w) {
+    w->ended = true;
+    if (w->then != NULL)
+        end_soon(s, w);
 }
 
 void work_start(struct shard *s, struct work *w, void (*then)(struct shard *s, void *arg),
                 void *arg) {
-    w->job.work = work_run;
-    w->job.done = work_done;
     w->then = then;
     w->arg = arg;
+    if (w->fn == NULL) {
+        if (w->ended)
+            end_soon(s, w);
+        return;
+    }
+    w->job.work = work_run;
+    w->job.done = work_done;
     job_start(s, &w->job);
 }

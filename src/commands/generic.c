@@ -4,11 +4,9 @@
 #include "shards/assert.h"
 
 const char *type_name(unsigned type) {
-    static const char *const names[VALUE_TYPES_MAX] = {[VALUE_STRING] = "string",
-                                                       [VALUE_LIST] = "list",
-                                                       [VALUE_SET] = "set",
-                                                       [VALUE_ZSET] = "zset",
-                                                       [VALUE_HASH] = "hash"};
+    static const char *const names[VALUE_TYPES_MAX] = {
+        [VALUE_STRING] = "string", [VALUE_LIST] = "list", [VALUE_SET] = "set",
+        [VALUE_ZSET] = "zset",     [VALUE_HASH] = "hash", [VALUE_STREAM] = "stream"};
     ASSERT(type < VALUE_TYPES_MAX);
     return names[type] == NULL ? "unknown" : names[type];
 }

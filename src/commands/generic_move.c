@@ -295,18 +295,27 @@ static uint64_t elements_of(const struct ctx *c, const struct view *v) {
     return o->count + o->bytes / ELEMENT_BYTES; /* a flat one counts none */
 }
 
-/* copy_long: false: there is nothing long to do, or it has been done (*made). */
-static ON_SHARD bool copy_long(struct ctx *c, const struct view *from, void **made) {
+/* bytes_of: what a copy of it takes beside its key. */
+static int64_t bytes_of(const struct ctx *c, const struct view *v) {
+    if (v->value.repr != REPR_OBJECT)
+        return (int64_t)v->value.bytes.len;
+    if (v->value.type == VALUE_STRING)
+        return c->slots == NULL ? 0 : (int64_t)blob_bytes(v->value.object);
+    return (int64_t)((const struct object *)v->value.object)->bytes;
+}
+
+/* copy_make: what takes time to copy (*made). False: it has replied that there is no room, or is called again. */
+static ON_SHARD bool copy_make(struct ctx *c, const struct view *from, void **made) {
     struct copying w = {.from = from->value};
     uint64_t elements = elements_of(c, from);
-    *made = NULL;
-    if (elements == 0)
-        return false;
-    if (!ctx_resume(c, &w, sizeof w) &&
-        (ctx_long(c, elements) || !ctx_work(c, elements, copy_beside, &w, sizeof w)))
-        return true;
+    if (!ctx_resume(c, &w, sizeof w)) {
+        if (!ctx_room(c, bytes_of(c, from)) || ctx_long(c, elements))
+            return false;
+        if (elements != 0 && !ctx_work(c, elements, copy_beside, &w, sizeof w))
+            return false;
+    }
     *made = w.made;
-    return false;
+    return true;
 }
 
 static ON_SHARD bool put_copied(struct ctx *c, const struct place *to, struct view *from,
@@ -330,7 +339,7 @@ static ON_SHARD void copy_run(struct ctx *c) {
         return;
     }
     void *made;
-    if (copy_long(c, &from, &made))
+    if (!copy_make(c, &from, &made))
         return;
     struct place to = place_in(c, db, 2);
     if (to.table == NULL) {

@@ -269,8 +269,6 @@ static void dbsize_gather(struct ctx *c, struct outbuf *const *parts, unsigned n
 
 /* --- FLUSHDB, FLUSHALL --- */
 
-enum { FREE_SLICE = 1024 };
-
 static bool flush_options(const struct ctx *c, bool *wait) {
     *wait = c->argc == 2 && span_is(c->argv[1], "SYNC");
     return c->argc == 1 || *wait || (c->argc == 2 && span_is(c->argv[1], "ASYNC"));
@@ -284,18 +282,14 @@ static bool flush_check(struct ctx *c) {
     return false;
 }
 
-/* flush_each: the databases are empty at once; freeing what they held goes on in slices between
- * other work, unless the client asked to wait for it. */
+/* flush_each: the databases are empty at once; freeing what they held goes on in slices between other work. A client that
+ * asks for SYNC waits for that, and nobody else does. */
 static ON_SHARD void flush_each(struct ctx *c, uint32_t first_db, uint32_t dbs) {
-    bool wait, valid = flush_options(c, &wait);
-    ASSERT(valid);
     for (uint32_t db = first_db; db < first_db + dbs; db++) {
         if (keyspace_peek_table(c->keyspace, db) == NULL)
             continue;
         watch_flushing(c->shard, db);
-        keyspace_flush(c->keyspace, db);
-    }
-    while (wait && keyspace_free_some(c->keyspace, FREE_SLICE)) {
+        instance_of(c->shard)->changes += keyspace_flush(c->keyspace, db);
     }
 }
 
@@ -305,6 +299,15 @@ static ON_SHARD void flushdb_each(struct ctx *c) {
 
 static ON_SHARD void flushall_each(struct ctx *c) {
     flush_each(c, 0, keyspace_databases(c->keyspace));
+    if (instance_of(c->shard)->flushed != NULL)
+        instance_of(c->shard)->flushed(c->shard);
+}
+
+static void flush_gather(struct ctx *c, struct outbuf *const *parts, unsigned n) {
+    bool wait, valid = flush_options(c, &wait);
+    ASSERT(valid);
+    c->freed = wait;
+    command_ok_gather(c, parts, n);
 }
 
 /* --- SWAPDB --- */
@@ -342,6 +345,7 @@ static ON_SHARD void swapdb_each(struct ctx *c) {
         return;
     keyspace_swap(c->keyspace, db[0], db[1]);
     watch_swapped(c->shard, db[0], db[1]);
+    instance_of(c->shard)->changes += c->shard->id == 0; /* one, for all shards */
 }
 
 static const struct command rows[] = {
@@ -363,12 +367,12 @@ static const struct command rows[] = {
      .gather = dbsize_gather, .tips = "request_policy:all_shards response_policy:agg_sum"},
     {"FLUSHDB", NULL, -1, NO_KEYS, CMD_WRITE | CMD_FANOUT | CMD_WHOLE, ACL_KEYSPACE | ACL_DANGEROUS,
      "server", "1.0.0", "O(1), and O(N) in the keys for freeing them",
-     "Deletes all keys of the database.", .each = flushdb_each, .gather = command_ok_gather,
+     "Deletes all keys of the database.", .each = flushdb_each, .gather = flush_gather,
      .check = flush_check, .tips = "request_policy:all_shards response_policy:all_succeeded",
      .syntax = "[flush-type(ASYNC|SYNC)]"},
     {"FLUSHALL", NULL, -1, NO_KEYS, CMD_WRITE | CMD_FANOUT | CMD_WHOLE,
      ACL_KEYSPACE | ACL_DANGEROUS, "server", "1.0.0", "O(1), and O(N) in the keys for freeing them",
-     "Deletes all keys of all databases.", .each = flushall_each, .gather = command_ok_gather,
+     "Deletes all keys of all databases.", .each = flushall_each, .gather = flush_gather,
      .check = flush_check, .tips = "request_policy:all_shards response_policy:all_succeeded",
      .syntax = "[flush-type(ASYNC|SYNC)]"},
     {"SWAPDB", NULL, 3, NO_KEYS, CMD_WRITE | CMD_FAST | CMD_FANOUT | CMD_WHOLE,

@@ -12,6 +12,7 @@ enum {
     /* What a shard may store without room when others can make some: a part of the limit or so many bytes, and the write. */
     DEBT_PART = 64,
     DEBT_LEAST = 1 << 20,
+    GIVE_NS = 500000, /* of one shard for another, in one turn */
     BALANCE_NS = 50000000,
     BALANCE_SLICE_NS = 1000000,
     BALANCE_LEAST = 4096,
@@ -74,6 +75,22 @@ void room_end(struct shard *s) {
     mem_free(&s->mem, instance_of(s)->pressing, pressing_bytes(s));
 }
 
+/* kept: keys that are not to be evicted now. */
+static bool kept(void *arg, uint64_t hash) {
+    shard_claim();
+    const struct shard *s = arg;
+    const struct ctx *c = instance_of(s)->asking;
+    uint32_t first, last, step;
+    if (tx_locked(&s->tx, hash))
+        return true;
+    if (c == NULL || !command_keys(c->cmd, c->argv, c->argc, &first, &last, &step))
+        return false;
+    for (uint32_t i = first; i <= last; i = command_next_key(c->cmd, i, step))
+        if (ctx_hash(c, i) == hash)
+            return true;
+    return false;
+}
+
 void room_configure(struct shard *s) {
     struct instance *in = instance_of(s);
     const struct config *g = in->config;
@@ -94,6 +111,7 @@ void room_configure(struct shard *s) {
                                     .lfu_log_factor = (uint32_t)g->lfu_log_factor,
                                     .lfu_decay_minutes = (uint32_t)g->lfu_decay_time};
     keyspace_set_eviction(s->keyspace, &o);
+    keyspace_guard_locked(s->keyspace, kept, s);
     if (g->maxmemory_bytes != 0 && in->pressing == NULL)
         in->pressing = mem_zalloc(&s->mem, pressing_bytes(s)); /* without it nobody is asked */
     budget_limit(s->share.budget, g->maxmemory_bytes);
@@ -105,6 +123,9 @@ void room_configure(struct shard *s) {
 static ON_SHARD bool evict_one(struct shard *s) {
     struct evicted e = {0};
     uint64_t before = clock_fine_ns();
+    if (instance_of(s)
+            ->loading) /* as in Redis: what is over the limit by then goes when all is there */
+        return false;
     if (!keyspace_evict(s->keyspace, s->wall_ms, &e))
         return false;
     keyspace_stats(s->keyspace)->evicted++;
@@ -134,36 +155,103 @@ static ON_SHARD bool free_one(struct shard *s) {
     return any;
 }
 
-/* others_can: let keys go for a shard that has none which may and wants so many bytes. */
-static ON_SHARD bool others_can(const struct shard *s, int64_t bytes) {
-    const struct budget *b = s->share.budget;
-    if (keyspace_eviction(s->keyspace) == EVICT_NONE)
-        return false;
-    int64_t most = atomic_load_explicit(&b->limit, memory_order_relaxed) / DEBT_PART;
-    most = (most > DEBT_LEAST ? most : DEBT_LEAST) + bytes;
-    if (budget_debt(b) > most)
-        return false;
-    for (unsigned i = 0; i < b->shards; i++)
-        if (i != s->id && atomic_load_explicit(&b->peers[i].evictable, memory_order_relaxed) != 0)
-            return true;
-    return false;
-}
-
-bool room_make_slow(struct shard *s, int64_t bytes) {
+/* make_here: room on this shard, from the pool or by eviction, until then; what is freed beyond our own need pays the debt that
+ * others have made. */
+static ON_SHARD bool make_here(struct shard *s, int64_t bytes, uint64_t until_ns) {
     while (!budget_take(&s->share, room_used(s), bytes)) {
         press(s);
-        if (!free_one(s)) {
-            if (!others_can(s, bytes))
-                return false;
-            ask_others(s, pay_run);
-            return true;
-        }
-        /* What is freed beyond our own need pays the debt that others have made. */
-        if (room_used(s) + bytes <= s->share.bytes)
-            (void)budget_settle(&s->share, room_used(s) + bytes);
+        bool any = free_one(s), enough = room_used(s) + bytes <= s->share.bytes;
+        if (enough && !budget_settle(&s->share, room_used(s) + bytes))
+            continue;
+        if (!any || (until_ns != UINT64_MAX && clock_fine_ns() >= until_ns))
+            return false;
     }
-    press(s);
     return true;
+}
+
+bool room_here(struct shard *s, int64_t bytes) {
+    return budget_fits(&s->share, room_used(s), bytes) || make_here(s, bytes, UINT64_MAX);
+}
+
+bool room_of_others(const struct shard *s) {
+    return keyspace_eviction(s->keyspace) != EVICT_NONE && s->share.budget->shards > 1;
+}
+
+/* giver: the next shard that has something which may go, after those that gave nothing; -1: there is none. */
+static ON_SHARD int giver(const struct shard *s, struct room_wait *w) {
+    const struct budget *b = s->share.budget;
+    for (; w->tried + 1U < b->shards && room_of_others(s); w->tried++) {
+        unsigned id = (s->id + 1U + w->tried) % b->shards;
+        if (atomic_load_explicit(&b->peers[id].evictable, memory_order_relaxed) != 0)
+            return (int)id;
+    }
+    return -1;
+}
+
+/* owe: room that is not there, for who cannot wait. */
+static ON_SHARD enum room owe(struct shard *s, int64_t bytes) {
+    const struct budget *b = s->share.budget;
+    int64_t most = atomic_load_explicit(&b->limit, memory_order_relaxed) / DEBT_PART;
+    if (budget_debt(b) > (most > DEBT_LEAST ? most : DEBT_LEAST) + bytes)
+        return ROOM_NONE;
+    ask_others(s, pay_run);
+    return ROOM_THERE;
+}
+
+enum room room_ask_slow(struct shard *s, int64_t bytes, struct room_wait *w) {
+    struct room_wait none = {0}, *at = w == NULL ? &none : w;
+    budget_get(&s->share, at->held);
+    at->held = 0;
+    bool there = make_here(s, bytes, UINT64_MAX);
+    int to = there ? -1 : giver(s, at);
+    press(s);
+    if (to < 0)
+        at->tried = 0;
+    if (to < 0)
+        return there ? ROOM_THERE : ROOM_NONE;
+    if (w == NULL)
+        return owe(s, bytes);
+    int64_t lacks = room_used(s) + bytes - s->share.bytes;
+    w->bytes = (lacks > 0 ? lacks : 0) + budget_debt(s->share.budget) + 1; /* not nothing */
+    w->held = budget_give(&s->share, room_used(s), bytes);
+    w->msg.to = (uint16_t)to;
+    return ROOM_LATER;
+}
+
+static void give_run(struct shard *at, struct bus_msg *m) {
+    shard_claim();
+    struct room_wait *w = CONTAINER_OF(m, struct room_wait, msg);
+    (void)make_here(at, w->bytes, clock_fine_ns() + GIVE_NS);
+    w->bytes = budget_give(&at->share, room_used(at), w->bytes);
+}
+
+static void give_done(struct shard *s, struct bus_msg *m) {
+    shard_claim();
+    struct room_wait *w = CONTAINER_OF(m, struct room_wait, msg);
+    w->held += w->bytes;
+    w->tried = w->bytes != 0 ? 0 : (uint16_t)(w->tried + 1);
+    w->then(s, w);
+}
+
+void room_wait(struct shard *s, struct room_wait *w,
+               void (*then)(struct shard *s, struct room_wait *w)) {
+    w->then = then;
+    w->msg.run = give_run;
+    w->msg.done = give_done;
+    shard_post(s, &w->msg);
+}
+
+bool ctx_room(struct ctx *c, int64_t bytes) {
+    struct shard *s = c->shard;
+    if (likely(budget_fits(&s->share, room_used(s), bytes)) || c->roomy ||
+        !(c->cmd->flags & CMD_DENY_OOM))
+        return true;
+    instance_of(s)->asking = c;
+    enum room r = room_ask_slow(s, bytes, NULL);
+    instance_of(s)->asking = NULL;
+    if (r == ROOM_NONE)
+        reply_error(&c->reply, ERR_OUT_OF_MEMORY);
+    return r != ROOM_NONE;
 }
 
 int64_t room_of_args(const struct span *argv, uint32_t from, uint32_t to) {

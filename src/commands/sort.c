@@ -421,7 +421,7 @@ static void sort_all(void *state, struct mem *m) {
 static ON_SHARD bool sort_begin(struct ctx *c, struct sort_work *w) {
     struct view view;
     ctx_view(c, 1, &view);
-    if (view.exists && (view.value.type == VALUE_STRING || view.value.type == VALUE_HASH)) {
+    if (view.exists && !sort_takes(view.value.type)) {
         reply_error(&c->reply, ERR_WRONG_TYPE);
         return false;
     }

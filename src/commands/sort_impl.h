@@ -59,6 +59,10 @@ struct sort_sink {
     struct listval_limits limits;
 };
 
+/* sort_takes: values of this type have elements to sort. */
+static inline bool sort_takes(unsigned type) {
+    return type == VALUE_LIST || type == VALUE_SET || type == VALUE_ZSET;
+}
 /* sort_parse: false: *error says what is wrong. Flags ALLOW_STORE. */
 bool sort_parse(const struct span *argv, uint32_t argc, bool may_store, struct sort_spec *s,
                 const char **error);

@@ -86,8 +86,7 @@ static void collect(void *state, struct mem *m) {
 static ON_SHARD bool collect_begin(struct ctx *c, struct collecting *w) {
     const struct entry *e = ctx_find_at(c, c->argv[1], hash_of(c->argv[1]));
     unsigned type = e == NULL ? VALUE_LIST : entry_type(e);
-    struct elements_head head = {.wrong_type = type == VALUE_STRING || type == VALUE_HASH,
-                                 .type = (uint8_t)type};
+    struct elements_head head = {.wrong_type = !sort_takes(type), .type = (uint8_t)type};
     const char *error;
     *w = (struct collecting){.now_ms = c->now_ms};
     bool valid = sort_parse(c->argv, c->argc, (c->cmd->flags & CMD_WRITE) != 0, &w->spec, &error);

@@ -178,7 +178,20 @@ static ON_SHARD char *edit_inline(struct ctx *c, uint32_t key, struct entry *e, 
     return put_blob(c, key, b, EXPIRE_KEEP) == NULL ? NULL : b->data;
 }
 
+/* growth: what making it that long takes. */
+static int64_t growth(const struct entry *e, size_t len) {
+    if (e == NULL)
+        return (int64_t)len;
+    if (entry_repr(e) != REPR_OBJECT)
+        return (int64_t)(len > ENTRY_INLINE_MAX ? strval_slack(len) : len);
+    const struct blob *b = entry_object(e);
+    size_t cap = b->cap < len ? strval_slack(len) : len, has = b->refs > 1 ? 0 : b->cap;
+    return cap > has ? (int64_t)(cap - has) : 0;
+}
+
 char *str_entry_edit(struct ctx *c, uint32_t key, struct entry *e, size_t len) {
+    if (!ctx_room(c, growth(e, len)))
+        return NULL;
     if (e == NULL)
         return create_zeros(c, key, len);
     if (entry_repr(e) == REPR_OBJECT)

@@ -186,6 +186,7 @@ void watch_flushing(struct shard *at, uint32_t db) {
 }
 
 void ctx_changed_in(struct ctx *c, uint32_t db, uint32_t i) {
+    instance_of(c->shard)->changes++;
     if (unlikely(watched(c->shard) != NULL))
         watch_changed(c->shard, db, ctx_hash(c, i));
     struct access *a = keyspace_access(c->keyspace);

@@ -5,6 +5,7 @@
 #include "shards/log.h"
 #include "shards/shard.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -34,6 +35,7 @@ static const char *const debug_choices[] = {"no", "yes", "local", NULL};
 static const char *const facilities[] = {"user",   "local0", "local1", "local2", "local3",
                                          "local4", "local5", "local6", "local7", NULL};
 
+static const char *const sanitizers[] = {"no", "yes", "clients", NULL};
 static const char *const fsyncs[] = {"everysec", "always", "no", NULL};
 static const char *const diskless[] = {"disabled", "on-empty-db", "swapdb", NULL};
 static const char *const oom_scores[] = {"no", "yes", "relative", "absolute", NULL};
@@ -106,6 +108,7 @@ static const struct config_row rows[] = {
      CONFIG_MUTABLE | CONFIG_MULTI | CONFIG_MAY_LACK_VALUE, AT(latency_percentiles), "50 99 99.9",
      0, TEXT_BYTES(latency_percentiles), NULL},
     ENUM("enable-debug-command", debug_command, "no", debug_choices, 0),
+    ENUM("enable-protected-configs", protected_configs, "no", debug_choices, 0),
     INT("databases", databases, "16", 1, 65536, 0),
     MEMORY("maxmemory", maxmemory_bytes, "0", 0, CONFIG_MUTABLE),
     {"maxmemory-clients", &memory_or_percent_kind, CONFIG_MUTABLE, AT(maxmemory_clients), "0", -100,
@@ -116,8 +119,8 @@ static const struct config_row rows[] = {
     INT("lfu-decay-time", lfu_decay_time, "1", 0, INT32_MAX, CONFIG_MUTABLE),
     INT("hz", hz, "10", 1, 500, CONFIG_MUTABLE | CONFIG_CLAMPED),
     INT("active-expire-effort", active_expire_effort, "1", 1, 10, CONFIG_MUTABLE),
-    {"save", &save_kind, CONFIG_MUTABLE | CONFIG_MULTI | CONFIG_MAY_LACK_VALUE | CONFIG_FIXED,
-     CONFIG_NO_FIELD, "", 0, CONFIG_TEXT_MAX, NULL},
+    {"save", &save_kind, CONFIG_MUTABLE | CONFIG_MULTI | CONFIG_MAY_LACK_VALUE, AT(save),
+     "3600 1 300 100 60 10000", 0, 0, NULL},
     FIXED_BOOL("appendonly", "no", CONFIG_MUTABLE),
     BOOL("activedefrag", activedefrag, "yes", CONFIG_MUTABLE),
     MEMORY("active-defrag-ignore-bytes", defrag_ignore_bytes, "100mb", 1, CONFIG_MUTABLE),
@@ -140,12 +143,20 @@ static const struct config_row rows[] = {
     {"oom-score-adj-values", &oom_values_kind, CONFIG_MUTABLE | CONFIG_MULTI | CONFIG_FIXED,
      CONFIG_NO_FIELD, "0 200 800", -2000, 2000, NULL},
     FIXED_BOOL("jemalloc-bg-thread", "yes", CONFIG_MUTABLE),
-    /* freeing never stops a shard, whatever these say */
+    /* freeing never stops a shard, and a write makes the room that it needs, whatever these say */
     BOOL("lazyfree-lazy-eviction", lazy_eviction, "no", CONFIG_MUTABLE),
     BOOL("lazyfree-lazy-expire", lazy_expire, "no", CONFIG_MUTABLE),
     BOOL("lazyfree-lazy-server-del", lazy_server_del, "no", CONFIG_MUTABLE),
     BOOL("lazyfree-lazy-user-del", lazy_user_del, "no", CONFIG_MUTABLE),
     BOOL("lazyfree-lazy-user-flush", lazy_user_flush, "no", CONFIG_MUTABLE),
+    INT("maxmemory-eviction-tenacity", eviction_tenacity, "10", 0, 100, CONFIG_MUTABLE),
+    BOOL("rdb-strict", rdb_strict, "no", CONFIG_MUTABLE),
+    /* payloads and files are always looked at to the last byte, whatever this says */
+    ENUM("sanitize-dump-payload", sanitize_dump, "no", sanitizers, CONFIG_MUTABLE),
+    INT("key-load-delay", key_load_delay_us, "0", INT32_MIN, INT32_MAX, CONFIG_MUTABLE),
+    INT("rdb-key-save-delay", key_save_delay_us, "0", INT32_MIN, INT32_MAX, CONFIG_MUTABLE),
+    INT("loading-process-events-interval-bytes", loading_events_bytes, "2097152", 1024, INT32_MAX,
+        CONFIG_MUTABLE),
     /* taken, not used yet */
     BOOL("always-show-logo", always_show_logo, "no", LATER_AT_START),
     ENUM("oom-score-adj", oom_score_adj, "no", oom_scores, LATER),
@@ -154,13 +165,14 @@ static const struct config_row rows[] = {
     BOOL("dynamic-hz", dynamic_hz, "yes", LATER),
     BOOL("activerehashing", active_rehashing, "yes", LATER),
     INT("acllog-max-len", acl_log_len_max, "128", 0, INT64_MAX, LATER),
-    TEXT("dir", dir, "./", CONFIG_UNUSED | CONFIG_PROTECTED),
-    TEXT("dbfilename", rdb_name, "dump.rdb", CONFIG_UNUSED | CONFIG_PROTECTED),
-    BOOL("stop-writes-on-bgsave-error", rdb_stop_writes, "yes", LATER),
-    BOOL("rdbcompression", rdb_compression, "yes", LATER),
-    BOOL("rdbchecksum", rdb_checksum, "yes", LATER_AT_START),
+    {"dir", &dir_kind, CONFIG_MUTABLE | CONFIG_PROTECTED, AT(dir), "./", 0, TEXT_BYTES(dir), NULL},
+    {"dbfilename", &name_kind, CONFIG_MUTABLE | CONFIG_PROTECTED, AT(rdb_name), "dump.rdb", 0,
+     TEXT_BYTES(rdb_name), NULL},
+    BOOL("stop-writes-on-bgsave-error", rdb_stop_writes, "yes", CONFIG_MUTABLE),
+    BOOL("rdbcompression", rdb_compression, "yes", CONFIG_MUTABLE),
+    BOOL("rdbchecksum", rdb_checksum, "yes", 0),
     BOOL("rdb-del-sync-files", rdb_del_sync_files, "no", LATER),
-    BOOL("rdb-save-incremental-fsync", rdb_incremental_fsync, "yes", LATER),
+    BOOL("rdb-save-incremental-fsync", rdb_incremental_fsync, "yes", CONFIG_MUTABLE),
     TEXT("appendfilename", aof_name, "appendonly.aof", LATER_AT_START),
     TEXT("appenddirname", aof_dir, "appendonlydir", LATER_AT_START),
     ENUM("appendfsync", aof_fsync, "everysec", fsyncs, LATER),
@@ -174,6 +186,7 @@ static const struct config_row rows[] = {
     BOOL("replica-serve-stale-data", replica_serve_stale, "yes", LATER),
     BOOL("replica-read-only", replica_read_only, "yes", LATER),
     BOOL("replica-lazy-flush", replica_lazy_flush, "no", LATER),
+    BOOL("replica-ignore-maxmemory", replica_ignore_maxmemory, "yes", LATER),
     INT("replica-priority", replica_priority, "100", 0, INT32_MAX, LATER),
     BOOL("repl-diskless-sync", repl_diskless_sync, "yes", LATER),
     INT("repl-diskless-sync-delay", repl_diskless_delay_s, "5", 0, INT32_MAX, LATER),
@@ -302,9 +315,11 @@ bool config_row_set(const struct config_row *row, struct config *c, const struct
         values = &empty;
         n = 1;
     }
+    size_t i = (size_t)(row - rows);
+    if (row->kind->adds && !(c->given[i / 64] >> i % 64 & 1))
+        (void)apply(row, c, &empty, 1); /* the default */
     enum problem problem = apply(row, c, values, n);
     if (problem == FINE) {
-        size_t i = (size_t)(row - rows);
         c->given[i / 64] |= 1ULL << i % 64;
         return true;
     }
@@ -463,6 +478,12 @@ static void add_redis_problem(const struct config_row *row, enum problem problem
     case BAD_SAVE:
         text_addf(out, "Invalid save parameters");
         break;
+    case BAD_DIRECTORY:
+        text_addf(out, "%s", strerror(errno));
+        break;
+    case NOT_A_NAME:
+        text_addf(out, "%s can't be a path, just a filename", row->name);
+        break;
     case BAD_EVENT_CLASS:
         text_addf(out, "Invalid event class character. Use '%s'.", CONFIG_EVENT_CLASSES);
         break;
@@ -498,8 +519,13 @@ static bool refuse_set(struct span name, struct text *out, const struct config_r
     return false;
 }
 
+static bool may_set_protected(const struct config *c, bool local) {
+    return c->protected_configs == CONFIG_DEBUG_YES ||
+           (c->protected_configs == CONFIG_DEBUG_LOCAL && local);
+}
+
 bool config_set_many(const struct config *from, const struct span *words, unsigned pairs,
-                     struct config *to, struct config_error *e) {
+                     bool local, struct config *to, struct config_error *e) {
     struct text out = {e->text, 0, sizeof(e->text)};
 
     e->text[0] = '\0';
@@ -511,7 +537,7 @@ bool config_set_many(const struct config *from, const struct span *words, unsign
                       shown_len(name), name.ptr);
             return false;
         }
-        if (row->flags & CONFIG_PROTECTED)
+        if (row->flags & CONFIG_PROTECTED && !may_set_protected(from, local))
             return refuse_set(name, &out, row, FINE, "can't set protected config");
         if (!(row->flags & CONFIG_MUTABLE))
             return refuse_set(name, &out, row, FINE, "can't set immutable config");
@@ -521,6 +547,8 @@ bool config_set_many(const struct config *from, const struct span *words, unsign
     *to = *from;
     for (unsigned i = 0; i < pairs; i++) {
         const struct config_row *row = config_row_find(words[i * 2]);
+        if (row->kind->adds)
+            (void)apply(row, to, &(struct span){"", 0}, 1);
         enum problem problem = apply(row, to, &words[i * 2 + 1], 1);
         if (problem != FINE)
             return refuse_set((struct span){row->name, strlen(row->name)}, &out, row, problem, "");

@@ -19,7 +19,7 @@ enum row_flags {
     CONFIG_UNUSED = 1 << 5,    /* taken, so that files of Redis load, but nothing looks at it yet */
     CONFIG_ALIAS = 1 << 6,     /* another name for the field of an earlier row */
     CONFIG_CLAMPED = 1 << 8,   /* a number out of bounds becomes the bound, as in Redis */
-    CONFIG_PROTECTED = 1 << 7, /* names a file: CONFIG SET refuses it in words of its own */
+    CONFIG_PROTECTED = 1 << 7, /* names a file: for CONFIG SET enable-protected-configs decides */
 };
 
 enum problem {
@@ -41,6 +41,8 @@ enum problem {
     PERCENTILE_RANGE,
     BAD_TEMPLATE,
     BAD_SAVE,
+    BAD_DIRECTORY, /* errno says why */
+    NOT_A_NAME,
     BAD_EVENT_CLASS,
     BAD_OOM_VALUE,
     NOT_AVAILABLE,
@@ -68,10 +70,11 @@ struct kind {
     void (*allowed)(const struct config_row *row, struct text *out);
     void (*line)(const struct config_row *row, const void *field, unsigned part, struct text *out);
     unsigned parts; /* 0: one */
+    bool adds;      /* another line adds to the value; an empty one takes it back to nothing */
 };
 extern const struct kind int_kind, octal_kind, memory_kind, memory_or_percent_kind, bool_kind,
     enum_kind, text_kind, limit_kind, cpus_kind, percentiles_kind, template_kind, save_kind,
-    events_kind, oom_values_kind;
+    events_kind, oom_values_kind, dir_kind, name_kind;
 
 /* What notify-keyspace-events may consist of. */
 #define CONFIG_EVENT_CLASSES "Ag$lshzxeKEtmdn"

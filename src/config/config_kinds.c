@@ -4,11 +4,14 @@
 #include "anax/words.h"
 #include "shards/assert.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 void text_addf(struct text *t, const char *fmt, ...) {
     va_list args;
@@ -446,18 +449,39 @@ static void percentiles_allowed(const struct config_row *row, struct text *out) 
 
 /* --- save, notify-keyspace-events, oom-score-adj-values --- */
 
+/* save_set: adds to what is there. */
 static enum problem save_set(const struct config_row *row, void *field, const struct span *values,
                              unsigned n) {
+    struct config_saves *saves = field;
     struct span words[CONFIG_VALUES_MAX];
     unsigned count;
     int64_t v;
 
+    (void)row;
     if (!split(values, n, words, &count) || count % 2 != 0)
         return BAD_SAVE;
-    for (unsigned i = 0; i < count; i++)
+    if (count == 0)
+        saves->count = 0;
+    if (count / 2 > CONFIG_SAVES_MAX - saves->count)
+        return BAD_SAVE;
+    for (unsigned i = 0; i < count; i++) {
+        struct config_save *to = &saves->point[saves->count + i / 2];
         if (!words_int(words[i], &v) || v > INT32_MAX || v < (i % 2 == 0 ? 1 : 0))
             return BAD_SAVE;
-    return text_set(row, field, values, n);
+        *(i % 2 == 0 ? &to->s : &to->changes) = v;
+    }
+    saves->count += count / 2;
+    memset(saves->point + saves->count, 0,
+           (CONFIG_SAVES_MAX - saves->count) * sizeof saves->point[0]);
+    return FINE;
+}
+
+static void save_get(const struct config_row *row, const void *field, struct text *out) {
+    const struct config_saves *saves = field;
+    (void)row;
+    for (unsigned i = 0; i < saves->count; i++)
+        text_addf(out, "%s%" PRId64 " %" PRId64, i == 0 ? "" : " ", saves->point[i].s,
+                  saves->point[i].changes);
 }
 
 static void save_allowed(const struct config_row *row, struct text *out) {
@@ -497,17 +521,69 @@ static void oom_values_allowed(const struct config_row *row, struct text *out) {
     text_addf(out, "three numbers from %" PRId64 " to %" PRId64, row->min, row->max);
 }
 
-const struct kind int_kind = {int_set, int_get, int_allowed, NULL, 0};
-const struct kind octal_kind = {octal_set, octal_get, octal_allowed, NULL, 0};
-const struct kind memory_kind = {memory_set, int_get, memory_allowed, memory_line, 0};
-const struct kind memory_or_percent_kind = {memory_or_percent_set, memory_or_percent_get,
-                                            memory_or_percent_allowed, memory_or_percent_line, 0};
-const struct kind bool_kind = {bool_set, bool_get, bool_allowed, NULL, 0};
-const struct kind enum_kind = {enum_set, enum_get, enum_allowed, NULL, 0};
-const struct kind text_kind = {text_set, text_get, text_allowed, NULL, 0};
-const struct kind limit_kind = {limit_set, limit_get, limit_allowed, limit_line, CONFIG_CLASSES};
-const struct kind cpus_kind = {cpus_set, text_get, cpus_allowed, NULL, 0};
-const struct kind percentiles_kind = {percentiles_set, text_get, percentiles_allowed, NULL, 0};
-const struct kind save_kind = {save_set, text_get, save_allowed, NULL, 0};
-const struct kind events_kind = {events_set, text_get, events_allowed, NULL, 0};
-const struct kind oom_values_kind = {oom_values_set, text_get, oom_values_allowed, NULL, 0};
+/* --- dir, dbfilename --- */
+
+/* Kept as an absolute path: it does not change its meaning. */
+static enum problem dir_set(const struct config_row *row, void *field, const struct span *values,
+                            unsigned n) {
+    char given[CONFIG_TEXT_MAX + 1];
+    enum problem problem = text_set(row, given, values, n);
+
+    if (problem != FINE)
+        return problem;
+    char *path = realpath(given, NULL);
+    if (path == NULL)
+        return BAD_DIRECTORY;
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    bool good = fd >= 0 && access(path, X_OK) == 0;
+    int why = errno;
+    if (fd >= 0)
+        (void)close(fd);
+    if (!good)
+        problem = BAD_DIRECTORY;
+    else if (strlen(path) > CONFIG_TEXT_MAX)
+        problem = TOO_LONG;
+    else
+        memcpy(field, path, strlen(path) + 1);
+    free(path);
+    errno = why;
+    return problem;
+}
+
+static void dir_allowed(const struct config_row *row, struct text *out) {
+    (void)row;
+    text_addf(out, "a directory that can be entered");
+}
+
+static enum problem name_set(const struct config_row *row, void *field, const struct span *values,
+                             unsigned n) {
+    return memchr(values[0].ptr, '/', values[0].len) != NULL ? NOT_A_NAME
+                                                             : text_set(row, field, values, n);
+}
+
+static void name_allowed(const struct config_row *row, struct text *out) {
+    text_addf(out, "a file name without a directory, of at most %" PRId64 " bytes", row->max);
+}
+
+const struct kind dir_kind = {dir_set, text_get, dir_allowed, NULL, 0, false};
+const struct kind name_kind = {name_set, text_get, name_allowed, NULL, 0, false};
+const struct kind int_kind = {int_set, int_get, int_allowed, NULL, 0, false};
+const struct kind octal_kind = {octal_set, octal_get, octal_allowed, NULL, 0, false};
+const struct kind memory_kind = {memory_set, int_get, memory_allowed, memory_line, 0, false};
+const struct kind memory_or_percent_kind = {memory_or_percent_set,
+                                            memory_or_percent_get,
+                                            memory_or_percent_allowed,
+                                            memory_or_percent_line,
+                                            0,
+                                            false};
+const struct kind bool_kind = {bool_set, bool_get, bool_allowed, NULL, 0, false};
+const struct kind enum_kind = {enum_set, enum_get, enum_allowed, NULL, 0, false};
+const struct kind text_kind = {text_set, text_get, text_allowed, NULL, 0, false};
+const struct kind limit_kind = {limit_set,  limit_get,      limit_allowed,
+                                limit_line, CONFIG_CLASSES, false};
+const struct kind cpus_kind = {cpus_set, text_get, cpus_allowed, NULL, 0, false};
+const struct kind percentiles_kind = {
+    percentiles_set, text_get, percentiles_allowed, NULL, 0, false};
+const struct kind save_kind = {save_set, save_get, save_allowed, NULL, 0, true};
+const struct kind events_kind = {events_set, text_get, events_allowed, NULL, 0, false};
+const struct kind oom_values_kind = {oom_values_set, text_get, oom_values_allowed, NULL, 0, false};

@@ -122,6 +122,7 @@ static bool says_so(const struct rewrite *r, const struct config_row *row,
                     const struct span *values, unsigned n) {
     struct config after = *r->c;
     struct config_error ignored;
+    memset(after.given, 0, sizeof after.given); /* a line by itself */
     if (!config_row_set(row, &after, values, n, &ignored))
         return false;
     for (unsigned part = 0; part < config_row_parts(row); part++)

@@ -294,15 +294,25 @@ void part_home(struct part *p) {
     p->stored_bytes = 0;
 }
 
+/* body_has_room: for all of MULTI's body, on one shard; false: none, or, if it has not begun, not yet. */
+static ON_SHARD bool body_has_room(struct part *p, struct shard *at) {
+    int64_t bytes = run_bytes(p->batch, at);
+    enum room r = bytes == 0 ? ROOM_THERE : room_ask(at, bytes, &p->room);
+    p->full = r == ROOM_NONE;
+    p->begun = r != ROOM_LATER;
+    return r == ROOM_THERE;
+}
+
 /* part_run_rest: its commands from p->at on; false when they have to wait, or, granted, when one has left work to be done
- * beside the shard. MULTI's body waits as a whole; what may take long in it must find the locks held. */
+ * beside the shard, or waits for room. MULTI's body waits as a whole; what may take long in it must find the locks held. */
 static ON_SHARD bool part_run_rest(struct part *p, struct shard *at, bool granted) {
     struct batch *b = p->batch;
     struct run how = {.out = &p->out,
                       .to = OP_END,
                       .granted = granted || b->exec,
                       .locked = granted,
-                      .roomy = b->exec};
+                      .roomy = b->exec,
+                      .waits = true};
     if (at == b->net->shard)
         how.session = &b->conn->session;
     if (b->exec && !granted && (p->lengthy || (tx_busy(&at->tx) && run_blocked(at, b, p->at))))
@@ -316,14 +326,18 @@ static ON_SHARD bool part_run_rest(struct part *p, struct shard *at, bool grante
     p->begun = granted || b->exec;
     if (b->exec && begins && (p->aborted = exec_changed(b, at)))
         return true;
-    if (b->exec && begins && (p->full = !run_has_room(b, at)))
-        return true;
+    if (b->exec && begins && !body_has_room(p, at))
+        return p->begun;
     return run_part(b, p, at, &how);
 }
 
 static void step_go_on(struct shard *at, void *arg) {
     shard_claim();
     tx_go_on(at, ((struct part *)arg)->claim);
+}
+
+static void step_room_came(struct shard *at, struct room_wait *w) {
+    step_go_on(at, CONTAINER_OF(w, struct part, room));
 }
 
 static bool step_run(struct shard *at, void *arg, struct tx_claim *self) {
@@ -333,8 +347,10 @@ static bool step_run(struct shard *at, void *arg, struct tx_claim *self) {
     bool all = part_run_rest(p, at, true);
     part_leave(p, at);
     p->claim = self;
-    if (!all)
+    if (!all && p->work != NULL)
         work_start(at, p->work, step_go_on, p);
+    else if (!all)
+        room_wait(at, &p->room, step_room_came);
     return all;
 }
 
@@ -663,6 +679,16 @@ static ON_SHARD void start_unit(struct batch *b) {
     batch_unit_done(b);
 }
 
+/* fits_here: this shard has room, or can make it alone, for all that the batch may store; or other shards would not help. Else it
+ * must not run directly: there it cannot wait. */
+static ON_SHARD bool fits_here(const struct batch *b, struct shard *here, bool *roomy) {
+    if (likely(room_plenty(here)) || !room_of_others(here))
+        return true;
+    int64_t bytes = run_bytes(b, here);
+    *roomy = bytes == 0 || room_here(here, bytes);
+    return *roomy;
+}
+
 void batch_dispatch(struct batch *b) {
     struct conn *c = b->conn;
     struct shard *here = b->net->shard;
@@ -679,10 +705,13 @@ void batch_dispatch(struct batch *b) {
     if (likely(!b->exec))
         c->last_cmd = b->ops[b->op_count - 1].cmd;
     bool direct = !b->as_unit && !b->exec && !b->quiet && c->first == NULL && !mine->lengthy;
-    if (likely(direct && !tx_busy(&here->tx) && all_here(b, shards, here->id))) {
+    bool roomy = false;
+    if (likely(direct && !tx_busy(&here->tx) && all_here(b, shards, here->id) &&
+               fits_here(b, here, &roomy))) {
         output_begin(c);
         struct slow_from from = {c->out.len, c->out.ref_count};
-        struct run how = {.out = &c->out, .session = &c->session, .to = OP_END, .granted = true};
+        struct run how = {
+            .out = &c->out, .session = &c->session, .to = OP_END, .granted = true, .roomy = roomy};
         (void)run_part(b, mine, here, &how);
         slow_batch(b, &c->out, &from);
         c->closing |= c->session.close_after_reply;

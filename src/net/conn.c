@@ -1,6 +1,5 @@
 /* conn.c: connections from accept to release, and the hooks through which a shard runs them. */
 #include "anax/metrics.h"
-#include "anax/room.h"
 #include "net_impl.h"
 #include "shards/clock.h"
 #include "shards/log.h"
@@ -260,6 +259,14 @@ static void net_give_back(struct shard *s) {
     output_free_spares(n, 0);
 }
 
+/* net_cut_off: what they are still to be told would promise more than there will be. */
+static void net_cut_off(struct shard *s) {
+    shard_claim();
+    struct net *n = instance_of(s)->net;
+    for (struct list *l = n->conns.next; l != &n->conns; l = l->next)
+        conn_break(CONTAINER_OF(l, struct conn, link));
+}
+
 /* Expiry waits while CLIENT PAUSE is on, as in Redis: nothing is written then. */
 static ON_SHARD bool expire_slice(struct net *n) {
     struct shard *s = n->shard;
@@ -278,14 +285,24 @@ static ON_SHARD bool expire_slice(struct net *n) {
     return more;
 }
 
+/* free_slice: some of what was dropped; the pages go back a while after the last of it. */
 static ON_SHARD bool free_slice(struct net *n) {
+    bool any = keyspace_stats(n->shard->keyspace)->pending_free != 0, more;
     uint64_t from = clock_fine_ns(), ns;
-    bool more;
     do {
         more = keyspace_free_some(n->shard->keyspace, NET_SLICE_ENTRIES);
         ns = clock_fine_ns() - from;
     } while (more && ns < NET_SLICE_NS);
     observe_event(n->shard, LATENCY_LAZYFREE, ns);
+    if (any && !more)
+        n->release_s = NET_RELEASE_S;
+    return more;
+}
+
+bool net_free_slice(struct net *n) {
+    bool more = free_slice(n);
+    if (more && !n->shard->lent) /* the timer is the owner's */
+        net_tick_set(n, loop_now_ns(n->shard->loop));
     return more;
 }
 
@@ -304,10 +321,7 @@ static void tick(struct timer *t) {
     struct shard *s = n->shard;
     uint64_t now = loop_now_ns(s->loop);
     bool more = expire_slice(n);
-    bool was_freeing = keyspace_stats(s->keyspace)->pending_free != 0;
     bool freeing = free_slice(n);
-    if (was_freeing && !freeing)
-        n->release_s = NET_RELEASE_S;
     bool evicting = room_slice(s);
     room_balance(s);
     note_events(n);
@@ -336,7 +350,9 @@ static enum err net_start(struct shard *s) {
     if ((in->watches = watch_table_create(s)) == NULL)
         return ERR_NOMEM;
     in->net = n;
+    in->errands_end = &in->errands;
     in->trim = net_give_back;
+    in->cut_off = net_cut_off;
     in->long_elements = WORK_ELEMENTS_MIN;
     n->shard = s;
     n->instance = in;
@@ -350,6 +366,7 @@ static enum err net_start(struct shard *s) {
     list_init(&n->monitors);
     client_evict_init(n);
     pause_start(n);
+    freed_init(n);
     outbuf_init(&n->seen, &s->mem);
     observe_start(in);
     n->parser.grow = parser_grow;
@@ -412,10 +429,18 @@ static void net_turn_end(struct shard *s) {
     see_dirty(n);
     if (unlikely(client_evict(n)))
         see_dirty(n);
+    if (!s->lent)
+        freed_turn_end(n);
     if (!s->lent && unlikely(!list_empty(&n->todo) || !list_empty(&n->adopt))) {
         conn_owner_work(n);
         if (!list_empty(&n->dirty))
             net_turn_end(s);
+    }
+    if (!s->lent && unlikely(n->instance->errands != NULL)) {
+        errands_run(s);
+        if (n->instance->errands != NULL) /* those that were left meanwhile come next turn */
+            net_tick_set(n, s->now_ns);
+        see_dirty(n);
     }
 }
 
@@ -431,6 +456,7 @@ static void net_stop(struct shard *s) {
     }
     timer_clear(s->loop, &n->tick);
     timer_clear(s->loop, &n->pause_end);
+    freed_stop(n);
     defrag_stop(n);
     outbuf_deinit(&n->seen);
     observe_stop(in, &s->mem);

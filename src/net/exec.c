@@ -5,7 +5,6 @@
  * never comes to it holds nothing but memory.
  */
 #include "anax/metrics.h"
-#include "anax/room.h"
 #include "anax/words.h"
 #include "net_impl.h"
 #include "shards/clock.h"
@@ -95,7 +94,8 @@ static bool keep(struct batch *body, struct batch *from, const struct op *op) {
 /* has_room: the body itself takes memory, until EXEC. */
 static ON_SHARD bool has_room(const struct conn *c, const struct op *op) {
     struct shard *home = c->net->shard;
-    return room_plenty(home) || room_make(home, room_of_args(op->argv, 0, op->argc));
+    return room_plenty(home) ||
+           room_ask(home, room_of_args(op->argv, 0, op->argc), NULL) == ROOM_THERE;
 }
 
 void exec_queue(struct conn *c, struct batch *from, struct op *op) {

@@ -66,6 +66,15 @@ static bool needs_auth(const struct conn *c) {
     return !c->session.authenticated && c->net->instance->config->requirepass[0] != '\0';
 }
 
+/* misconf: the last save has failed, and so nothing is to be written. PING tells of it too, as in Redis. */
+static bool misconf(const struct conn *c, const struct op *op) {
+    const struct config *config = c->net->instance->config;
+    if (!config->rdb_stop_writes || config->save.count == 0)
+        return false;
+    return op->cmd->flags & CMD_WRITE || span_is(op->argv[0], "ping") ||
+           (exec_is(op) && exec_writes(c));
+}
+
 /* resolve: which command, and whether it may run. */
 static void resolve(const struct conn *c, struct op *op) {
     op->kind = OP_RUN;
@@ -88,6 +97,10 @@ static void resolve(const struct conn *c, struct op *op) {
         op->kind = OP_ARITY;
     else if (unlikely(needs_auth(c)) && !(op->cmd->flags & CMD_NO_AUTH))
         op->kind = OP_NOAUTH;
+    else if (unlikely(c->net->instance->loading) && !(op->cmd->flags & CMD_LOADING))
+        op->kind = OP_LOADING;
+    else if (unlikely(c->net->instance->save_failed) && misconf(c, op))
+        op->kind = OP_MISCONF;
 }
 
 /* A browser that was tricked into talking to us (cross-protocol scripting) sends these lines; nothing of
@@ -321,17 +334,40 @@ static ON_SHARD bool exec(struct source *s, struct op *op) {
 }
 
 /* home_batch: one that looks at or changes its connection ends its batch: what follows in the input must see what it
- * did. Nor may it wait, with what came before it, behind a lock, or for what takes long. */
+ * did. Nor may it wait, with what came before it, behind a lock, for what takes long, or for room. */
 static ON_SHARD struct op *home_batch(struct source *s, struct op *op, const struct resp_parser *p,
                                       const char *data) {
     const struct shard *here = s->conn->net->shard;
-    bool alone =
-        op->cmd->flags & CMD_ALONE || tx_busy(&here->tx) || s->batch->parts[here->id].lengthy;
+    bool waits = tx_busy(&here->tx) || s->batch->parts[here->id].lengthy ||
+                 (!room_plenty(here) && room_of_others(here));
+    bool alone = op->cmd->flags & CMD_ALONE || waits;
     if (alone && (op = own_batch(s, op, p, data)) == NULL)
         return NULL;
     if (op->cmd->flags & CMD_ALONE)
         s->batch->quiet = false; /* it decides by itself whether to reply */
     return op;
+}
+
+/* awaits: it comes when all before it is done: until then it is held, and the last batch that is under way wakes the input; and
+ * nothing behind it is parsed before it is done itself. */
+static ON_SHARD bool awaits(struct source *s, struct op *op, const struct resp_parser *p,
+                            const char *data) {
+    struct conn *c = s->conn;
+    if ((op = own_batch(s, op, p, data)) == NULL)
+        return true;
+    bool waits = c->first != NULL;
+    if (waits) {
+        batch_drop_op(s->batch);
+        c->input_waits += !c->last->holds_input;
+        c->last->holds_input = true;
+    } else {
+        s->batch->holds_input = true;
+        batch_link(s->batch, op);
+        flush_batch(s);
+        c->session.reply_skip = false;
+    }
+    batch_hold_input(c);
+    return !waits;
 }
 
 /* command: false when it must wait. */
@@ -362,6 +398,8 @@ static ON_SHARD bool command(struct source *s, const struct resp_parser *p, cons
         if (unlikely(op->kind == OP_ACROSS || op->kind == OP_ALL)) {
             unit(s, op, p, data);
             linked = false;
+        } else if (unlikely(op->kind == OP_RUN && op->cmd->flags & CMD_AWAITS)) {
+            return awaits(s, op, p, data);
         } else if (unlikely(op->kind == OP_RUN && op->cmd->flags & (CMD_HOME | CMD_ALONE))) {
             if ((op = home_batch(s, op, p, data)) == NULL)
                 return true;

@@ -7,6 +7,7 @@
  *   listen.c   sockets, accept, which shard            client*.c CLIENT, HELLO, SELECT, ...
  *   slow.c     slow and large commands                 pause.c   CLIENT PAUSE, UNPAUSE, REPLY
  *   defrag.c   memory of sparse slabs given back     client_evict.c maxmemory-clients
+ *   freed.c    replies that wait until memory is free
  *
  * A batch holds up to NET_BATCH_COMMANDS commands of one connection. Its commands are dealt to parts, one
  * per shard; a part is one message and collects the replies of its commands in one outbuf. The batch's
@@ -25,6 +26,7 @@
 #include "anax/instance.h"
 #include "anax/net.h"
 #include "anax/resp.h"
+#include "anax/room.h"
 #include "shards/assert.h"
 #include "shards/defrag.h"
 #include "shards/list.h"
@@ -53,6 +55,8 @@ enum op_kind {
     OP_UNKNOWN, /* no such command, or subcommand */
     OP_ARITY,
     OP_NOAUTH,
+    OP_LOADING, /* a dataset is being loaded */
+    OP_MISCONF, /* stop-writes-on-bgsave-error */
     OP_CROSS,   /* keys on several shards, of a row that cannot have that */
     OP_NOTHING, /* route() replies the error */
     OP_QUEUED,  /* waits for EXEC */
@@ -113,14 +117,18 @@ struct part {
     bool waiting;    /* not back yet */
     uint8_t awaited; /* messages that it waits for: its own, and of a step that had to wait */
     bool used;
-    bool slow;     /* some command of it was */
-    bool aborted;  /* EXEC: a watched key of that shard has changed */
-    bool full;     /* of what comes as a whole: that shard has no room for its part (room.h) */
-    uint64_t ns;   /* what the last step took */
-    int64_t tally; /* what it counted */
-    int64_t moved_bytes;  /* memory that came home with it, or, negative, stayed there */
-    int64_t held_before;  /* while it runs */
-    int64_t stored_bytes; /* large arguments that are in transit no longer */
+    bool slow;    /* some command of it was */
+    bool aborted; /* EXEC: a watched key of that shard has changed */
+    bool full;    /* of what comes as a whole: that shard has no room for its part (room.h) */
+    struct room_wait room;  /* what a write waits for */
+    bool freeing;           /* that shard has something left to free (freed.c) */
+    uint64_t ns;            /* what the last step took */
+    int64_t tally;          /* what it counted */
+    int64_t promised_bytes; /* of a unit: room that is kept for what it stores on that shard */
+    bool later;             /* of a unit: that shard has no room yet for its part, but others may */
+    int64_t moved_bytes;    /* memory that came home with it, or, negative, stayed there */
+    int64_t held_before;    /* while it runs */
+    int64_t stored_bytes;   /* large arguments that are in transit no longer */
     /* Of commands that take long (CMD_LONG): */
     bool lengthy;           /* there may be one */
     bool begun;             /* what was watched has been looked at */
@@ -154,6 +162,8 @@ struct batch {
     void *unit_room;   /* kept for the next one, or NULL */
     size_t unit_room_bytes;
     struct list watched; /* EXEC: what has to be unchanged */
+    struct list freeing; /* net->freeing: its reply waits until memory is free */
+    uint16_t looks;      /* shards that are asked about that */
     uint64_t exec_from_ns;
     char exec_word[4]; /* as the client wrote it, for MONITOR */
     uint8_t proto;
@@ -319,8 +329,11 @@ struct net {
     unsigned listener_count;
     struct timer tick;
     struct timer pause_end; /* set while a connection is held */
-    struct outbuf seen;     /* lines for monitors, since the last turn end */
-    size_t seen_bytes_out;  /* of lines on their way to other shards */
+    struct list freeing;    /* batches whose replies wait until memory is free */
+    struct timer freed_look;
+    bool freed_looks;      /* it is set */
+    struct outbuf seen;    /* lines for monitors, since the last turn end */
+    size_t seen_bytes_out; /* of lines on their way to other shards */
     uint64_t next_second_ns;
     unsigned release_s; /* seconds until the pages of what was freed go back; 0: there are none */
     bool stopping;
@@ -343,6 +356,8 @@ void conn_settle(struct conn *c) ON_SHARD;
 void conn_check_all(struct net *n) ON_SHARD;
 void conn_register(void);
 void net_tick_set(struct net *n, uint64_t due_ns);
+/* net_free_slice: frees some of what was dropped; true when there is more, which the next ticks go on with, without a pause. */
+bool net_free_slice(struct net *n) ON_SHARD;
 
 /* --- input.c --- */
 void input_data(struct conn *c, struct io_buf *buf) ON_SHARD;
@@ -402,17 +417,18 @@ struct run {
     bool granted;            /* nothing can be in the way */
     bool locked;             /* nor come before it is over */
     bool roomy;              /* there is room for all of it (room.h) */
+    bool waits;              /* what has no room yet may wait for it */
     int64_t now_ms;          /* of a unit; 0: the shard's */
 };
 /* run_part: runs its commands from p->at on; false when it came upon a lock, or upon a command that takes long: with how->locked
- * p->work is to be done then. What the commands after the next few will
+ * p->work is to be done then; or upon one that waits for p->room. What the commands after the next few will
  * touch is fetched meanwhile; run_prefetch fetches the buckets, where the sender could not. */
 bool run_part(struct batch *b, struct part *p, struct shard *at, const struct run *how) ON_SHARD;
 void run_prefetch(const struct shard *at, const struct batch *b, uint32_t from) ON_SHARD;
 /* run_blocked: would any command of this part, from this one on, come upon a lock? */
 bool run_blocked(const struct shard *at, const struct batch *b, uint32_t from) ON_SHARD;
-/* run_has_room: for what all commands of a batch that count as one may store on this shard. */
-bool run_has_room(const struct batch *b, struct shard *at) ON_SHARD;
+/* run_bytes: of what the commands of a batch may store on this shard; 0: nothing, or there is no limit. */
+int64_t run_bytes(const struct batch *b, const struct shard *at) ON_SHARD;
 /* run_refuse: the batch, which counts as one, gets an error because of maxmemory in place of its replies. */
 void run_refuse(struct batch *b, struct reply *r) ON_SHARD;
 /* run_wants: what a command on one shard wants there; returns how many; `to` may be NULL. */
@@ -481,6 +497,14 @@ void defrag_init(struct net *n);
 void defrag_look(struct net *n) ON_SHARD;
 void defrag_stop(struct net *n);
 void defrag_register(void);
+
+/* --- freed.c --- */
+/* freed_wait: a unit that has run gets its reply, batch_unit_done, when no shard has anything left to free. */
+void freed_wait(struct batch *b) ON_SHARD;
+/* freed_turn_end: of the owner. */
+void freed_turn_end(struct net *n);
+void freed_init(struct net *n);
+void freed_stop(struct net *n);
 
 /* --- slow.c --- */
 /* slow_batch: logs its slow and its large commands, before the arguments go. `direct`: the replies went

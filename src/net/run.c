@@ -1,5 +1,4 @@
 /* run.c: runs commands on the shard where their keys are. */
-#include "anax/room.h"
 #include "net_impl.h"
 #include "shards/clock.h"
 
@@ -19,6 +18,17 @@ static void run_error(struct ctx *c, const struct batch *b, const struct op *op)
         break;
     case OP_NOAUTH:
         reply_error(r, "NOAUTH Authentication required.");
+        break;
+    case OP_LOADING:
+        reply_error(r, "LOADING Redis is loading the dataset in memory");
+        break;
+    case OP_MISCONF:
+        reply_error(r,
+                    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable "
+                    "to persist to disk. Commands that may modify the data set are disabled, "
+                    "because this instance is configured to report errors during writes if RDB "
+                    "snapshotting fails (stop-writes-on-bgsave-error option). Please check the "
+                    "Redis logs for details about the RDB error.");
         break;
     case OP_EXEC_NOAUTH:
         reply_error(r, "EXECABORT Transaction discarded because of: NOAUTH Authentication "
@@ -206,15 +216,20 @@ static bool may_store(const struct op *op) {
     return (op->kind == OP_RUN || op->kind == OP_ACROSS) && op->cmd->flags & CMD_DENY_OOM;
 }
 
-static ON_SHARD bool has_room(struct shard *at, const struct op *op) {
-    const struct table *t = keyspace_peek_table(at->keyspace, op->db);
-    int64_t growth = t == NULL ? 0 : (int64_t)table_growth(t);
-    return room_make(at, room_of_args(op->argv, 1, op->argc) + growth);
+static ON_SHARD int64_t growth(const struct shard *at, uint32_t db) {
+    const struct table *t = keyspace_peek_table(at->keyspace, db);
+    return t == NULL ? 0 : (int64_t)table_growth(t);
 }
 
-static ON_SHARD void ask_for_room(struct shard *at, struct op *op) {
-    if (may_store(op) && !has_room(at, op))
+/* ask_for_room: false: not yet; p->room waits for it. */
+static ON_SHARD bool ask_for_room(struct shard *at, struct part *p, struct op *op, bool waits) {
+    if (!may_store(op))
+        return true;
+    int64_t bytes = room_of_args(op->argv, 1, op->argc) + growth(at, op->db);
+    enum room r = room_ask(at, bytes, waits ? &p->room : NULL);
+    if (r == ROOM_NONE)
         op->kind = OP_OOM;
+    return r != ROOM_LATER;
 }
 
 /* bytes_here: of the keys that lie here, with what stands behind each. */
@@ -228,20 +243,22 @@ static int64_t bytes_here(const struct op *op, const struct shard *at) {
     return bytes;
 }
 
-bool run_has_room(const struct batch *b, struct shard *at) {
-    int64_t bytes = 0;
+int64_t run_bytes(const struct batch *b, const struct shard *at) {
+    int64_t bytes = 0, grows = 0;
     if (likely(at->share.bytes == BUDGET_UNLIMITED))
-        return true;
+        return 0;
     for (uint32_t i = 0; i < b->op_count; i++) {
         const struct op *op = &b->ops[i];
         if (!may_store(op))
             continue;
-        if (op->kind == OP_ACROSS)
-            bytes += bytes_here(op, at);
-        else if (op->shard == at->id)
-            bytes += room_of_args(op->argv, 1, op->argc);
+        int64_t more = op->kind == OP_ACROSS ? bytes_here(op, at)
+                       : op->shard == at->id ? room_of_args(op->argv, 1, op->argc)
+                                             : 0;
+        if (more != 0 && grows == 0)
+            grows = growth(at, op->db);
+        bytes += more;
     }
-    return bytes == 0 || room_make(at, bytes);
+    return bytes + grows;
 }
 
 void run_refuse(struct batch *b, struct reply *r) {
@@ -250,7 +267,8 @@ void run_refuse(struct batch *b, struct reply *r) {
         reply_errorf(r, "EXECABORT Transaction discarded because of: %s", ERR_OUT_OF_MEMORY);
     else
         reply_error(r, ERR_OUT_OF_MEMORY);
-    note_error(b->net->shard, b->exec ? exec_command() : b->ops[0].cmd, true, r->out, from);
+    if (is_error(r->out, from)) /* there may have been no memory for it */
+        note_error(b->net->shard, b->exec ? exec_command() : b->ops[0].cmd, true, r->out, from);
 }
 
 /* --- a part --- */
@@ -313,8 +331,10 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
                     .reply = {out, b->proto, at->id},
                     .client_id = b->conn->session.id,
                     .no_touch = b->no_touch,
+                    .in_exec = b->exec,
                     .work = p->lengthy ? &p->work : NULL,
                     .locked = how->locked,
+                    .roomy = b->exec,
                     .session = how->session};
     struct timed timed = {.from_ns = clock_fine_ns()};
     bool watched = monitor_any(in->net), check = !how->granted && tx_busy(&at->tx);
@@ -332,8 +352,9 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
             break;
         size_t from = out->len;
         bool again = p->going;
-        if (unlikely(!room_plenty(at)) && !how->roomy && !again)
-            ask_for_room(at, op);
+        if (unlikely(!room_plenty(at)) && !how->roomy && !again &&
+            !ask_for_room(at, p, op, how->waits))
+            break;
         bool rejected = is_rejected(op);
         if (likely(!rejected))
             timed_add(&timed, b, p, at, op);

@@ -3,11 +3,14 @@
  * The commands are carried out in their order. Those with keys on one shard only run in rounds: up to the next
  * that several shards take part in, each shard runs its own, side by side. One for several shards is a few steps
  * (command.h, struct across), each a hop. What reads and comes first is done with the grant already.
+ *
+ * With the grant each shard makes room for what is to be stored there, and keeps it out of its budget until that has happened: a promise,
+ * which anybody can give back. What only other shards can make room for is a hop of its own before all others.
  */
 #include "net_impl.h"
 
 enum { ROUNDS_AT_ONCE = 3 };
-enum stage { STAGE_BEGIN, STAGE_LOOK, STAGE_RUN, STAGE_AFTER };
+enum stage { STAGE_BEGIN, STAGE_ROOM, STAGE_LOOK, STAGE_RUN, STAGE_AFTER };
 
 struct unit {
     struct tx tx;
@@ -19,6 +22,7 @@ struct unit {
     bool replied;  /* by decide */
     bool dropping; /* no memory: what look kept goes, and nothing else is done */
     bool paused;   /* between two rounds of CMD_ROUNDS */
+    bool freed;    /* it is answered when what it dropped is freed */
     uint32_t rounds;
     struct bus_msg pause;
     uint64_t ns; /* what the command took so far */
@@ -62,11 +66,68 @@ static void unit_hop_on(struct shard *at, void *arg) {
     tx_hop_on(at, arg);
 }
 
+/* redeem: so much of what was promised is stored now, or will not be. */
+static void redeem(struct part *p, struct shard *at, int64_t bytes) {
+    if (bytes > p->promised_bytes)
+        bytes = p->promised_bytes;
+    if (likely(bytes <= 0))
+        return;
+    budget_get(&at->share, bytes);
+    p->promised_bytes -= bytes;
+}
+
+/* forget: what an earlier look replied. */
+static void forget(struct part *p, struct shard *at) {
+    for (uint32_t i = 0; i < p->out.ref_count; i++)
+        blob_unpin(&at->mem, p->out.refs[i].blob);
+    p->out.ref_count = 0;
+    p->out.ref_bytes = 0;
+    p->out.len = p->raw.len = 0;
+}
+
+/* look_with_room: asks for room, and then does what can be done early. */
+static ON_SHARD void look_with_room(struct unit *u, struct part *p, struct shard *at) {
+    struct batch *b = u->batch;
+    redeem(p, at, INT64_MAX);
+    int64_t bytes = run_bytes(b, at), before = at->mem.used_bytes;
+    enum room r = bytes == 0 ? ROOM_THERE : room_ask(at, bytes, &p->room);
+    p->full = r == ROOM_NONE;
+    p->later = r == ROOM_LATER;
+    if (r != ROOM_THERE)
+        return;
+    if (u->early && (b->ops[0].kind != OP_ACROSS || has_keys(&b->ops[0], at->id))) {
+        part_enter(p, at);
+        forget(p, at);
+        step(u, p, at, &b->ops[0], false);
+        part_leave(p, at);
+    }
+    bytes -= at->mem.used_bytes - before;
+    p->promised_bytes = bytes <= 0 ? 0 : budget_give(&at->share, room_used(at), bytes);
+}
+
+static void unit_room_came(struct shard *at, struct room_wait *w) {
+    shard_claim();
+    struct part *p = CONTAINER_OF(w, struct part, room);
+    struct unit *u = p->batch->unit;
+    unsigned i = 0;
+    while (u->parts[i].shard != at->id)
+        i++;
+    tx_hop_on(at, &u->parts[i]);
+}
+
 static void unit_hop(struct shard *at, struct tx_part *tp) {
     shard_claim();
     struct unit *u = unit_of(tp->tx);
     struct part *p = part_of(u, tp);
+    if (unlikely(u->stage == STAGE_ROOM)) {
+        look_with_room(u, p, at);
+        tp->more = p->later;
+        if (p->later)
+            room_wait(at, &p->room, unit_room_came);
+        return;
+    }
     struct op *op = &u->batch->ops[u->at];
+    int64_t before = at->mem.used_bytes;
     part_enter(p, at);
     if (op->kind == OP_ACROSS || op->kind == OP_ALL) {
         step(u, p, at, op, true);
@@ -82,18 +143,10 @@ static void unit_hop(struct shard *at, struct tx_part *tp) {
         (void)run_part(u->batch, p, at, &how);
     }
     part_leave(p, at);
+    redeem(p, at, tp->release ? INT64_MAX : at->mem.used_bytes - before);
     tp->more = p->work != NULL;
     if (unlikely(tp->more))
         work_start(at, p->work, unit_hop_on, tp);
-}
-
-/* forget: what an earlier look replied. */
-static void forget(struct part *p, struct shard *at) {
-    for (uint32_t i = 0; i < p->out.ref_count; i++)
-        blob_unpin(&at->mem, p->out.refs[i].blob);
-    p->out.ref_count = 0;
-    p->out.ref_bytes = 0;
-    p->out.len = p->raw.len = 0;
 }
 
 static void unit_look(struct shard *at, struct tx_part *tp) {
@@ -103,13 +156,8 @@ static void unit_look(struct shard *at, struct tx_part *tp) {
     struct batch *b = u->batch;
     if (b->exec)
         p->aborted = exec_changed(b, at);
-    p->full = !run_has_room(b, at);
-    if (p->full || !u->early || (b->ops[0].kind == OP_ACROSS && !has_keys(&b->ops[0], at->id)))
-        return;
-    part_enter(p, at);
-    forget(p, at);
-    step(u, p, at, &b->ops[0], false);
-    part_leave(p, at);
+    if (!u->dropping)
+        look_with_room(u, p, at);
 }
 
 /* --- at home --- */
@@ -248,6 +296,7 @@ static ON_SHARD bool across_go(struct unit *u, struct op *op) {
     const struct across *a = op->cmd->across;
     switch ((enum stage)u->stage) {
     case STAGE_BEGIN:
+    case STAGE_ROOM:
         op_begin(u, op);
         if (a->look != NULL && !u->early) {
             hop_all(u, STAGE_LOOK, false);
@@ -302,6 +351,7 @@ static ON_SHARD enum gathered all_gather(struct unit *u, struct op *op) {
         work_start(b->net->shard, *work, unit_work_done, u);
         return GATHER_WORKS;
     }
+    u->freed |= c.freed;
     for (unsigned i = 0; i < n; i++)
         raws[i]->len = 0;
     return c.again && !out->failed ? GATHER_AGAIN : GATHERED;
@@ -419,6 +469,23 @@ static bool full(struct unit *u) {
     return true;
 }
 
+/* hop_for_room: to the shards that wait for room; false: there are none, or it is refused anyway. */
+static ON_SHARD bool hop_for_room(struct unit *u) {
+    bool any = false, none = false;
+    for (unsigned i = 0; i < u->tx.part_count; i++) {
+        struct tx_part *p = &u->tx.parts[i];
+        none |= part_of(u, p)->full;
+        any |= p->run = part_of(u, p)->later;
+        p->release = false;
+    }
+    u->stage = u->stage == STAGE_ROOM ? STAGE_BEGIN : u->stage;
+    if (!any || none || u->dropping)
+        return false;
+    u->stage = STAGE_ROOM;
+    tx_hop(u->batch->net->shard, &u->tx);
+    return true;
+}
+
 static ON_SHARD void take_home(struct unit *u) {
     for (unsigned i = 0; i < u->tx.part_count; i++)
         part_home(part_of(u, &u->tx.parts[i]));
@@ -433,6 +500,8 @@ static void unit_next(struct shard *home, struct tx *t) {
         return;
     }
     take_home(u);
+    if (hop_for_room(u))
+        return;
     bool refused = full(u);
     if (u->dropping) {
         if (u->stage != STAGE_AFTER)
@@ -443,7 +512,10 @@ static void unit_next(struct shard *home, struct tx *t) {
     }
     if (!refused && !(b->exec && changed(u)) && !go(u))
         return;
-    batch_unit_done(b); /* the client has its reply before the locks are gone */
+    if (unlikely(u->freed))
+        freed_wait(b);
+    else
+        batch_unit_done(b); /* the client has its reply before the locks are gone */
     tx_end(home, t);
 }
 
@@ -461,12 +533,22 @@ static ON_SHARD bool drop_kept(struct unit *u) {
     return true;
 }
 
+/* give_back: what was promised to it and it has not used. */
+static void give_back(struct unit *u, struct shard *home) {
+    for (unsigned i = 0; i < u->tx.part_count; i++) {
+        struct part *p = part_of(u, &u->tx.parts[i]);
+        redeem(p, home, INT64_MAX);
+        budget_get(&home->share, p->room.held);
+        p->room.held = 0;
+    }
+}
+
 static void unit_ended(struct shard *home, struct tx *t) {
     shard_claim();
-    (void)home;
     struct unit *u = unit_of(t);
     struct batch *b = u->batch;
     bool failed = t->failed || u->dropping;
+    give_back(u, home);
     if (failed)
         take_home(u);
     if (failed && drop_kept(u))

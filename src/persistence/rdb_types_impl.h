@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-enum { RDB_VALKEY_FROM = 80 };
+enum { RDB_VERSION_STREAM_3 = 11, RDB_VALKEY_FROM = 80 };
 
 enum rdb_type {
     RDB_STRING = 0,
@@ -58,6 +58,9 @@ enum rdb_encoding {
     RDB_ENCODED_LZF = 0xc3 /* length here, length unpacked, bytes */
 };
 enum { RDB_LEN_BYTES_MAX = 9 };
+
+/* Of RDB_ZSET: the length of the text of a score, or a score itself. */
+enum { RDB_SCORE_NAN = 253, RDB_SCORE_INF = 254, RDB_SCORE_MINUS_INF = 255 };
 
 /* Of RDB_LIST_QUICKLIST_2. */
 enum rdb_node {

@@ -19,6 +19,8 @@
 
 static struct config config;
 static struct net_shared shared = {.config = &config};
+static enum config_supervised supervisor;
+static atomic_bool refused;      /* the dataset could not be loaded */
 static struct shard_hooks hooks; /* net's, and what every shard's thread needs */
 
 static void usage(void) {
@@ -86,18 +88,54 @@ static void say_check(void *arg, const char *line) {
     LOGW("%s", line);
 }
 
+/* loaded: the dataset is there, or cannot be had; on shard 0. */
+static void loaded(struct shard *s, bool all_well) {
+    if (all_well) {
+        LOGN("Ready to accept connections");
+        process_ready(supervisor);
+        return;
+    }
+    atomic_store(&refused, true);
+    shards_stop(s->all);
+}
+
 static enum err shard_start(struct shard *s) {
+    shard_claim();
     crash_thread_begin();
-    return net_hooks.start(s);
+    enum err e = net_hooks.start(s);
+    if (e == OK)
+        e = persistence_start(s);
+    if (e == OK && s->id == shards_count(s->all) - 1) /* they start one after the other */
+        load_at_start(s, loaded);
+    return e;
+}
+
+static void shard_turn_end(struct shard *s) {
+    shard_claim();
+    net_hooks.turn_end(s);
+    persistence_turn_end(s);
+}
+
+static void shard_stopping(struct shard *s) {
+    shard_claim();
+    net_hooks.stopping(s);
+    persistence_stopping(s);
+}
+
+static bool shard_idle(struct shard *s) {
+    shard_claim();
+    return net_hooks.idle(s) && persistence_idle(s);
 }
 
 static void shard_stop(struct shard *s) {
+    shard_claim();
+    persistence_stop(s);
     net_hooks.stop(s);
     crash_thread_end();
 }
 
 /* serve: until the shards have stopped; false when they do not start. */
-static bool serve(struct shards *all, enum config_supervised by) {
+static bool serve(struct shards *all) {
     if (!process_signals_start(all))
         return false;
     crash_watch(all, &shared);
@@ -105,18 +143,16 @@ static bool serve(struct shards *all, enum config_supervised by) {
     if (started) {
         const struct loop *l = shards_get(all, 0)->loop;
         LOGV("io %s: %s", loop_kind_name(l), loop_features(l));
-        LOGN("Ready to accept connections");
-        process_ready(by);
         shards_join(all);
         process_stopping();
     }
     /* The thread that waits for signals must not touch shards that are gone. */
     process_signals_stop();
     crash_watch(NULL, NULL);
-    return started;
+    return started && !atomic_load(&refused);
 }
 
-static int run(enum config_supervised by) {
+static int run(void) {
     static int cpus[SHARDS_MAX];
     struct shards_config c = {.count = config.shards != 0 ? (unsigned)config.shards : cores(),
                               .databases = (unsigned)config.databases,
@@ -138,7 +174,7 @@ static int run(enum config_supervised by) {
     /* Not before the sockets are ours: another server may be running, and this is its pid file. */
     if (config.pidfile[0] != '\0')
         process_write_pidfile(config.pidfile);
-    bool served = serve(all, by);
+    bool served = serve(all);
     int64_t lost = shards_destroy(all);
     if (lost != 0)
         LOGW("%ld bytes of memory were lost, or charged to the wrong shard", (long)lost);
@@ -193,6 +229,9 @@ static void set_up(void) {
     clock_calibrate();
     hooks = net_hooks;
     hooks.start = shard_start;
+    hooks.turn_end = shard_turn_end;
+    hooks.stopping = shard_stopping;
+    hooks.idle = shard_idle;
     hooks.stop = shard_stop;
 }
 
@@ -224,5 +263,6 @@ int main(int argc, char **argv) {
         return 1;
     }
     register_commands();
-    return run(by);
+    supervisor = by;
+    return run();
 }

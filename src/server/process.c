@@ -1,4 +1,5 @@
 /* process.c: what init systems, shells and operators see of the process. */
+#include "anax/persistence.h"
 #include "server_impl.h"
 #include "shards/log.h"
 #include "shards/shard.h"
@@ -196,7 +197,7 @@ static void stop_or_leave(struct shards *all, int signal, bool *stopping) {
     *stopping = true;
     LOGN("Received %s, shutting down", name);
     process_stopping();
-    shards_stop(all);
+    persistence_terminate(all);
 }
 
 /* wait_for_signal: SHUTDOWN stops the shards by itself. */
@@ -219,6 +220,7 @@ void process_block_signals(void) {
     const sigset_t set = signal_set();
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is an error of the write */
 }
 
 bool process_signals_start(struct shards *all) {

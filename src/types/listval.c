@@ -191,6 +191,22 @@ bool listval_find(struct listval_iter *i, const struct lp_key *k, uint64_t *comp
     return false;
 }
 
+/* --- runs --- */
+
+uint32_t listval_runs(const struct val *v) {
+    return listval_chunks_of(v)->n;
+}
+
+struct listval_run listval_run_at(const struct val *v, uint32_t i) {
+    const struct listval_chunks *l = listval_chunks_of(v);
+    ASSERT(i < l->n);
+    const struct listval_chunk *c = l->dir[l->first + i].chunk;
+    return (struct listval_run){.count = c->count,
+                                .width = c->width == LISTVAL_ENTRIES ? 0 : c->width,
+                                .bytes = c->body + c->begin,
+                                .len = listval_chunk_used(c)};
+}
+
 /* --- adding --- */
 
 /* push_flat: false: no memory. */

@@ -156,6 +156,7 @@ void setval_begin(struct set_iter *i, const struct val *v, const struct set_kind
     i->at = NULL;
     i->place = i->left = i->part = 0;
     i->low = 0;
+    i->expire_ms = FIELDS_NEVER;
     begin_form(i, v);
 }
 
@@ -200,6 +201,7 @@ bool setval_next(struct set_iter *i, struct lp_item *out) {
         if (!fields_next(&i->fields, &f))
             return false;
         *out = setval_item(&f);
+        i->expire_ms = f.expire_ms;
         return true;
     }
 }

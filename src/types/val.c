@@ -218,6 +218,8 @@ const char *val_encoding(const struct val *v) {
         return "hashtable";
     case VAL_TREE:
         return "skiplist";
+    case VAL_STREAM:
+        return "stream";
     case VAL_LISTPACK_TTL: /* Redis has no such sets; a client sees a small one */
         return v->type == VALUE_HASH ? "listpackex" : "listpack";
     default:
@@ -229,7 +231,7 @@ const char *val_form_name(uint8_t form) {
     static const char *const names[VAL_FORMS] = {
         [VAL_NONE] = "none",       [VAL_LISTPACK] = "listpack", [VAL_LISTPACK_TTL] = "listpack-ttl",
         [VAL_INTSET] = "intset",   [VAL_CHUNKS] = "chunks",     [VAL_TABLE] = "table",
-        [VAL_ROARING] = "roaring", [VAL_TREE] = "tree"};
+        [VAL_ROARING] = "roaring", [VAL_TREE] = "tree",         [VAL_STREAM] = "stream"};
     ASSERT(form < VAL_FORMS);
     return names[form];
 }
@@ -243,7 +245,8 @@ const struct val_ops *val_ops_of(uint8_t form) {
                                                          [VAL_CHUNKS] = &listval_ops,
                                                          [VAL_TABLE] = &fields_table_ops,
                                                          [VAL_ROARING] = &setval_roaring_ops,
-                                                         [VAL_TREE] = &zsetval_ops};
+                                                         [VAL_TREE] = &zsetval_ops,
+                                                         [VAL_STREAM] = &flat};
     ASSERT(form > VAL_NONE);
     ASSERT(form < VAL_FORMS);
     return ops[form];

@@ -273,6 +273,10 @@ ARGUMENTS_OTHERWISE = {  # how ours reads, and why
     "command|getkeys": ("command:string arg:string optional multiple", "since 7.2 the call is told"),
     "command|getkeysandflags": ("command:string arg:string optional multiple", "the same"),
     "config|get": ("parameter:string multiple", "since 7.2 without a block around one argument"),
+    "migrate": ('host:string port:integer key-selector:oneof(key:key#0 ""=empty-string:pure-token) destination-db:integer '
+                "timeout:integer COPY=copy:pure-token optional REPLACE=replace:pure-token optional "
+                "authentication:oneof(AUTH=auth:string AUTH2=auth2:block(username:string password:string)) optional "
+                "KEYS=keys:key#1 optional multiple", "since 7.2 the empty string is told, and other names"),
     "sort": (SORT_ARGUMENTS + " STORE=destination:key#2 optional", "a pattern is not told to be of a key specification that is "
              "unknown; BY and GET are named as since 7.2"),
     "sort_ro": (SORT_ARGUMENTS, "the same"),

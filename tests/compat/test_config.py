@@ -52,6 +52,8 @@ def on_all_shards(server):
     ("SET", "latency-tracking-info-percentiles", "101"), ("SET", "latency-tracking-info-percentiles", "-0.1 5"),
     ("SET", "requirepass", "a", "requirepass", "b"), ("SET", "timeout", "1", "tcp-keepalive", "2", "TIMEOUT", "3"),
     ("SET", "proc-title-template", "{nosuch}"), ("SET", "proto-max-bulk-len", "1"), ("SET", "maxmemory", "1%"),
+    ("SET", "maxmemory-eviction-tenacity", "-1"), ("SET", "maxmemory-eviction-tenacity", "101"),
+    ("SET", "maxmemory-eviction-tenacity", "x"), ("SET", "replica-ignore-maxmemory", "x"),
     ("SET", "maxmemory-policy", "lru"), ("SET", "client-output-buffer-limit", "normal 1 1"),
     ("SET", "client-output-buffer-limit", "x 1 1 1"), ("SET", "client-output-buffer-limit", "normal 1 1 x"),
     ("SET", "client-output-buffer-limit", "normal 1 1 1 "), ("SET", "client-output-buffer-limit", "normal  1 1 1"),

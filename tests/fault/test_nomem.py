@@ -159,6 +159,8 @@ def warm_up(server):
     all_succeed(server)
     for name in OBSERVERS:
         server.cmd(*name.split())
+    for limit in (1, 0):
+        server.cmd("CONFIG", "SET", "maxmemory", limit)
 
 
 @pytest.fixture(scope="module")
@@ -386,3 +388,32 @@ def test_config_set_is_all_or_nothing(anax):
         now = value
     anax.cmd("CONFIG", "SET", name, "10000")
     assert taken  # it asks for next to no memory: mostly none of them is refused
+
+
+def test_refused_for_maxmemory_and_no_memory_to_say_so(anax):
+    """A write over several shards for which no shard has room; there may be no memory for that reply either."""
+    words = [x for i in range(300) for x in ("key:%d" % i, "v" * 100)]
+    few, many = words[:40], words
+    anax.cmd("CONFIG", "SET", "maxmemory", "1")
+    told = ended = 0
+    try:
+        for i in range(200 // SCALE):
+            fail_alloc(anax, 2 + i % 5)
+            c = anax.connect()
+            try:
+                for _ in range(3):
+                    c.cmd("MULTI") if i % 3 == 0 else None
+                    reply = c.cmd("MSET", *(many if i % 2 else few))
+                    told += isinstance(reply, Error) and b"OOM command not allowed" in reply
+                    assert isinstance(reply, Error), reply
+                    c.cmd("EXEC") if i % 3 == 0 else None
+            except (Closed, ConnectionError):
+                ended += 1
+            c.close()
+            assert anax.alive(), anax.log()
+    finally:
+        if anax.alive():
+            fail_alloc(anax, 0)
+            anax.cmd("CONFIG", "SET", "maxmemory", "0")
+    assert told and ended
+    assert anax.cmd("DBSIZE") == 0

@@ -22,8 +22,8 @@ ACCOUNTS, PAIRS, LONG, SNAPSHOTS = 20, 12, 6000, 4
 class Clients:
     """Threads that write until they are told to stop."""
 
-    def __init__(self, server):
-        self.server, self.over, self.errors = server, threading.Event(), []
+    def __init__(self, server, evicts):
+        self.server, self.evicts, self.over, self.errors = server, evicts, threading.Event(), []
         self.sent, self.acked = [0] * PAIRS, [0] * PAIRS
         self.threads = [threading.Thread(target=self.guard, args=(f, seed)) for seed, f in enumerate(
             [self.transfers, self.transfers, self.pairs, self.twins, self.travels, self.others, self.big])]
@@ -54,8 +54,11 @@ class Clients:
                 return
             p = rng.randrange(PAIRS)
             self.sent[p] = value
-            c.ok("MSET", "pair:%d:0" % p, value, "pair:%d:1" % p, value)
-            self.acked[p] = value
+            r = c.cmd("MSET", "pair:%d:0" % p, value, "pair:%d:1" % p, value)
+            if r == b"OK":
+                self.acked[p] = value
+            else:  # nothing is left that may be evicted
+                assert self.evicts and r.startswith(b"OOM"), r
 
     def twins(self, c, rng):
         for value in itertools.count():
@@ -70,11 +73,11 @@ class Clients:
             assert not isinstance(r, Error) or r == b"ERR no such key", r
 
     def others(self, c, rng):
-        """What must not disturb the walk: growth, shrinking, expiry, databases that are emptied and swapped."""
+        """What must not disturb the walk: growth, shrinking, expiry or eviction, databases that are emptied and swapped."""
         n = 0
         while not self.over.is_set():
             n += 1
-            c.pipeline([["SET", "new:%d" % (n * 50 + i), "x" * rng.randrange(200), "PX", str(1 + rng.randrange(50))] for i in range(50)])
+            c.pipeline([["SET", "new:%d" % (n * 50 + i), "x" * rng.randrange(200), "PX", str(1 + rng.randrange(1000000 if self.evicts else 50))] for i in range(50)])
             c.pipeline([["SELECT", "1"], ["MSET", "both:0", str(n), "both:1", str(n)], ["SELECT", "0"]])
             if n % 5 == 0:
                 c.ok("SWAPDB", 1, 2)
@@ -133,11 +136,14 @@ def check(c, acked, sent):
     c.ok("SELECT", 0)
 
 
-@pytest.mark.parametrize("shards, io", [(1, "uring"), (2, "epoll"), (3, "uring"), (8, "uring"), (8, "epoll")])
-def test_one_state_between_transactions(shards, io, tmp_path):
+@pytest.mark.parametrize("shards, io, evicts", [(1, "uring", False), (2, "epoll", False), (3, "uring", True), (8, "uring", False), (8, "epoll", True)])
+def test_one_state_between_transactions(shards, io, evicts, tmp_path):
     with Server("anax", shards=shards, io=io) as server:
         fill(server)
-        clients = Clients(server)
+        if evicts:
+            with server.connect() as c:
+                c.ok("CONFIG", "SET", "maxmemory-policy", "volatile-lru", "maxmemory", str(server.used_memory() + (3 << 20)))
+        clients = Clients(server, evicts)
         try:
             for n in range(SNAPSHOTS):
                 acked = list(clients.acked)
@@ -148,3 +154,4 @@ def test_one_state_between_transactions(shards, io, tmp_path):
                     check(c, acked, sent)
         finally:
             clients.stop()
+        assert (int(server.info("stats")["evicted_keys"]) > 0) == evicts

@@ -24,7 +24,7 @@ static void take_again(void *arg, struct span name, struct span value) {
     struct span pair[] = {name, value};
 
     ASSERT(memchr(value.ptr, '\0', value.len) == NULL);
-    if (config_set_many(c, pair, 1, &to, &e))
+    if (config_set_many(c, pair, 1, true, &to, &e))
         ASSERT(memcmp(c, &to, sizeof(to)) == 0);
     else
         ASSERT(strstr(e.text, "can't set immutable config") != NULL ||
@@ -100,7 +100,7 @@ static void fuzz_set(struct config *c, const char *text, size_t len) {
         text += taken;
         len -= taken;
     }
-    if (config_set_many(c, words, n / 2, &to, &e))
+    if (config_set_many(c, words, n / 2, true, &to, &e))
         check_config(&to);
     else
         check_error(&e);

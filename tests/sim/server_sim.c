@@ -260,8 +260,11 @@ static void send_all(struct client *c) {
     for (unsigned k = 0; k < KEYS; k++)
         keys += c->keys[k].there;
     if (below(3) == 0) {
-        server_begin(1);
+        bool sync = below(2) == 0;
+        server_begin(sync ? 2 : 1);
         server_word("FLUSHALL");
+        if (sync)
+            server_word("SYNC");
         server_expect_text(&c->wire, "+OK\r\n");
         forget(c);
         return;

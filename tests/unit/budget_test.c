@@ -151,6 +151,39 @@ Test(budget, random_use_keeps_the_sum_and_the_limit) {
     }
 }
 
+Test(budget, promises_belong_to_nobody_until_they_are_given_back) {
+    struct world w;
+    begin(&w, LIMIT);
+    cr_assert(use(&w, 0, 1000));
+    cr_assert(budget_take(&w.share[0], w.used[0], 5000));
+    cr_assert_eq(budget_give(&w.share[0], w.used[0], 3000), 3000);
+    cr_assert_eq(atomic_load(&w.budget.pool) + all_shares(&w), LIMIT - 3000);
+    while (use(&w, 1, 100))
+        ;
+    cr_assert_leq(w.used[0] + w.used[1], LIMIT - 3000);
+    int64_t slack = w.share[0].bytes - w.used[0];
+    cr_assert_eq(budget_give(&w.share[0], w.used[0], INT64_MAX),
+                 slack); /* what is used stays covered */
+    cr_assert_eq(budget_give(&w.share[0], w.used[0], 1), 0);
+    budget_get(&w.share[2], 3000 + slack);
+    check_sum(&w);
+    cr_assert(use(&w, 2, 3000));
+}
+
+Test(budget, promises_outlive_a_limit) {
+    struct world w;
+    begin(&w, LIMIT);
+    cr_assert(budget_take(&w.share[0], 0, 5000));
+    cr_assert_eq(budget_give(&w.share[0], 0, 5000), 5000);
+    budget_limit(&w.budget, 0);
+    for (unsigned i = 0; i < SHARES; i++)
+        budget_join(&w.share[i], w.used[i]);
+    cr_assert_eq(budget_give(&w.share[0], 0, 5000), 0); /* nobody needs one without a limit */
+    budget_get(&w.share[1], 5000);
+    cr_assert_eq(atomic_load(&w.budget.pool), 0);
+    cr_assert_eq(w.share[1].bytes, BUDGET_UNLIMITED);
+}
+
 /* --- threads --- */
 
 static struct world shared;

@@ -71,14 +71,14 @@ Test(config_title, option) {
     struct config_error e;
     config_defaults(&config);
     const struct span good[] = {SPAN("proc-title-template"), SPAN("{title} {port}")};
-    cr_assert(config_set_many(&config, good, 1, &changed, &e), "%s", e.text);
+    cr_assert(config_set_many(&config, good, 1, true, &changed, &e), "%s", e.text);
     cr_assert_str_eq(changed.proc_title_template, "{title} {port}");
     const struct span title_only[] = {SPAN("proc-title-template"), SPAN("{title}")};
-    cr_assert(config_set_many(&config, title_only, 1, &changed, &e), "%s", e.text);
+    cr_assert(config_set_many(&config, title_only, 1, true, &changed, &e), "%s", e.text);
     const struct span blank[] = {SPAN("proc-title-template"), SPAN(" {server-mode}")};
-    cr_assert_not(config_set_many(&config, blank, 1, &changed, &e));
+    cr_assert_not(config_set_many(&config, blank, 1, true, &changed, &e));
     const struct span bad[] = {SPAN("proc-title-template"), SPAN("{foo}")};
-    cr_assert_not(config_set_many(&config, bad, 1, &changed, &e));
+    cr_assert_not(config_set_many(&config, bad, 1, true, &changed, &e));
     cr_assert_str_eq(e.text,
                      "CONFIG SET failed (possibly related to argument 'proc-title-template') - "
                      "template format is invalid or contains unknown variables");

@@ -1,0 +1,247 @@
+/* load_put.c: records into the keyspace of the shard that they belong to. */
+#include "anax/setval.h"
+#include "load_impl.h"
+#include "shards/clock.h"
+#include "shards/evict.h"
+#include <endian.h>
+#include <string.h>
+
+enum { LOOK_AHEAD = 8, TIMES_AT_ONCE = 64 };
+
+/* --- one record --- */
+
+static ON_SHARD void drop(struct shard *s, const struct value *v) {
+    if (v->repr != REPR_OBJECT || v->object == NULL)
+        return;
+    if (v->type == VALUE_STRING)
+        blob_unpin(&s->mem, v->object);
+    else
+        keyspace_bury(s->keyspace, v->object);
+}
+
+/* access_of: what the key bears, as far as the policy keeps what the file tells. */
+static ON_SHARD uint32_t access_of(struct shard *s, const struct record *r) {
+    struct access *a = keyspace_access(s->keyspace);
+    access_at(a, s->wall_ms);
+    if (a->kind == ACCESS_COUNTED && r->freq != FREQ_NONE)
+        return a->now | (uint8_t)r->freq;
+    if ((a->kind == ACCESS_USED || a->kind == ACCESS_CHANGED) && r->idle_s != IDLE_NONE)
+        return (uint32_t)((uint64_t)a->second - r->idle_s) & ACCESS_MASK;
+    return ACCESS_AUTO;
+}
+
+/* --- times of a set's members --- */
+
+static struct set_kind set_kind_now(const struct shard *s) {
+    const struct config *c = instance_of(s)->config;
+    return (struct set_kind){.intset_max = (uint64_t)c->set_intset_entries_max,
+                             .fields = {.entries_max = (uint64_t)c->set_listpack_entries_max,
+                                        .bytes_max = (uint64_t)c->set_listpack_bytes_max}};
+}
+
+/* set_times: of one field of RDB_AUX_MEMBER_TTLS. */
+static enum rdb_result set_times(struct shard *s, struct val *v, struct span field) {
+    struct rdb_in in = {.at = (const uint8_t *)field.ptr,
+                        .end = (const uint8_t *)field.ptr + field.len};
+    struct field_time times[TIMES_AT_ONCE];
+    struct set_kind kind = set_kind_now(s);
+    while (in.at < in.end) {
+        uint32_t n = 0;
+        for (; n < TIMES_AT_ONCE && in.at < in.end; n++) {
+            uint64_t len, ms;
+            if (rdb_get_len(&in, &len) != RDB_OK || len > (size_t)(in.end - in.at) ||
+                (size_t)(in.end - in.at) - len < sizeof ms)
+                return RDB_CORRUPT;
+            times[n].name = (struct span){(const char *)in.at, (size_t)len};
+            memcpy(&ms, in.at + len, sizeof ms);
+            times[n].expire_ms = (int64_t)le64toh(ms);
+            in.at += len + sizeof ms;
+        }
+        if (!setval_set_times(v, &kind, times, n, s->wall_ms))
+            return RDB_NOMEM;
+    }
+    return RDB_OK;
+}
+
+/* time_members: what the fields before the record say; *value is what is to be stored after that. */
+static enum rdb_result time_members(struct load_at *a, struct rdb_in *in, const struct record *r,
+                                    struct value *value) {
+    struct shard *s = a->shard;
+    struct val v;
+    struct rdb_in before = {.at = r->start, .end = r->key};
+    enum rdb_result result = RDB_OK;
+    if (value->repr == REPR_OBJECT)
+        val_of_object(&v, &s->mem, value->object);
+    else
+        val_of_bytes(&v, &s->mem, VALUE_SET, value->repr == REPR_RAW ? VAL_INTSET : VAL_LISTPACK,
+                     (uint8_t *)(uintptr_t)value->bytes.ptr, (uint32_t)value->bytes.len,
+                     (uint32_t)value->bytes.len);
+    while (result == RDB_OK && before.at < before.end && *before.at == RDB_OP_AUX) {
+        struct span field;
+        before.at++;
+        result = rdb_skip_string(&before); /* its name */
+        if (result == RDB_OK)
+            result = rdb_get_string(&before, &a->times, &field);
+        if (result == RDB_OK)
+            result = set_times(s, &v, field);
+    }
+    if (val_object(&v) != NULL) {
+        value->repr = REPR_OBJECT;
+        value->object = val_object(&v);
+    }
+    if (result == RDB_CORRUPT || result == RDB_MORE) {
+        in->why = "the times of a set's members are not what they should be";
+        in->bad = r->start;
+        return RDB_CORRUPT;
+    }
+    return result;
+}
+
+/* --- putting --- */
+
+static ON_SHARD enum rdb_result store(struct load_at *a, struct batch *b, const struct record *r,
+                                      struct span key, struct value *v) {
+    struct shard *s = a->shard;
+    struct table *t = keyspace_table(s->keyspace, r->db);
+    if (t == NULL)
+        return RDB_NOMEM;
+    uint64_t before = table_count(t);
+    int64_t expire_ms = !r->expires                    ? EXPIRE_NEVER
+                        : r->expire_ms < EXPIRE_MS_MAX ? r->expire_ms
+                                                       : EXPIRE_MS_MAX;
+    v->access = access_of(s, r);
+    if (table_put(t, key, r->hash, v, expire_ms) == NULL)
+        return RDB_NOMEM;
+    v->object = NULL; /* the entry's */
+    watch_changed(s, r->db, r->hash);
+    if (likely(table_count(t) != before))
+        return RDB_OK;
+    if (!b->replace) {
+        b->why = "a key that is there already";
+        b->bad = r->start;
+        return RDB_CORRUPT;
+    }
+    keyspace_count_gone(s->keyspace, t, s->wall_ms);
+    return RDB_OK;
+}
+
+static ON_SHARD enum rdb_result put(struct load_at *a, struct batch *b, const struct record *r) {
+    struct shard *s = a->shard;
+    struct rdb_in in = {.at = r->key, .end = r->end, .valkey = b->valkey};
+    struct span key;
+    struct value v = {0};
+    if (unlikely(r->expires && r->expire_ms < s->wall_ms)) {
+        b->expired++;
+        return RDB_OK;
+    }
+    enum rdb_result result = rdb_get_string(&in, &a->key, &key);
+    if (likely(result == RDB_OK))
+        result = rdb_decode_value(&in, r->type, &a->value, instance_of(s)->config, s->wall_ms, &v);
+    if (likely(result == RDB_OK) && unlikely(v.repr == REPR_OBJECT && v.object == NULL)) {
+        b->empty++;
+        return RDB_OK;
+    }
+    if (unlikely(r->member_ttls) && result == RDB_OK && v.type == VALUE_SET)
+        result = time_members(a, &in, r, &v);
+    b->why = in.why;
+    b->bad = in.bad;
+    if (likely(result == RDB_OK))
+        result = store(a, b, r, key, &v);
+    if (unlikely(result != RDB_OK))
+        drop(s, &v);
+    return result;
+}
+
+static ON_SHARD void fetch(const struct shard *s, const struct batch *b, uint32_t i) {
+    if (i >= b->count)
+        return;
+    const struct table *t = keyspace_peek_table(s->keyspace, b->record[i].db);
+    if (t != NULL)
+        table_prefetch(t, b->record[i].hash);
+}
+
+struct batch *put_batch(struct load_at *a, uint64_t until_ns) {
+    enum { CLOCK_BYTES = 64 * 1024 }; /* of values, after which the time is looked at */
+    struct batch *b = a->first;
+    size_t bytes = 0;
+    if (b == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < LOOK_AHEAD; i++)
+        fetch(a->shard, b, b->done + i);
+    while (b->done < b->count) {
+        const struct record *r = &b->record[b->done];
+        fetch(a->shard, b, b->done + LOOK_AHEAD);
+        b->result = put(a, b, r);
+        if (unlikely(b->result != RDB_OK))
+            break;
+        b->done++;
+        bytes += (size_t)(r->end - r->start);
+        if (unlikely(bytes >= CLOCK_BYTES) && b->done < b->count) {
+            bytes = 0;
+            if (clock_fine_ns() >= until_ns)
+                return NULL;
+        }
+    }
+    a->first = b->next;
+    if (a->first == NULL)
+        a->last = &a->first;
+    return b;
+}
+
+/* --- batches that come and go --- */
+
+static void back_run(struct shard *home, struct bus_msg *m) {
+    shard_claim();
+    struct batch *b = CONTAINER_OF(m, struct batch, back);
+    (void)home;
+    load_batch_back(b->load, b);
+}
+
+/* nothing: batches go both ways as messages of their own, since a shard keeps them for some turns. */
+static void nothing(struct shard *s, struct bus_msg *m) {
+    (void)s;
+    (void)m;
+}
+
+void put_gone(struct shard *home, struct bus_msg *m) {
+    nothing(home, m);
+}
+
+void put_go(struct shard *at, struct bus_msg *m) {
+    shard_claim();
+    put_receive(persistence_of(at)->load_at, CONTAINER_OF(m, struct batch, go));
+}
+
+void put_receive(struct load_at *a, struct batch *b) {
+    b->next = NULL;
+    *a->last = b;
+    a->last = &b->next;
+    if (a->load == NULL && a->timer.due_ns == 0) /* home has its own timer */
+        errand_leave(a->shard, &a->errand);
+}
+
+void put_slice(struct load_at *a) {
+    struct shard *s = a->shard;
+    uint64_t until = clock_fine_ns() + LOAD_SLICE_NS;
+    struct batch *b;
+    while ((b = put_batch(a, until)) != NULL) {
+        b->back = (struct bus_msg){.run = back_run, .done = nothing, .to = b->load->home->id};
+        shard_post(s, &b->back);
+        if (clock_fine_ns() >= until)
+            break;
+    }
+    if (a->first != NULL)
+        timer_set(s->loop, &a->timer, loop_now_ns(s->loop));
+}
+
+static void scratch_free(struct rdb_scratch *s) {
+    mem_free(s->mem, s->bytes, s->cap);
+    s->bytes = NULL;
+    s->cap = 0;
+}
+
+void put_forget(struct load_at *a) {
+    scratch_free(&a->key);
+    scratch_free(&a->value);
+    scratch_free(&a->times);
+}

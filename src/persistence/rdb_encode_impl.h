@@ -1,0 +1,91 @@
+/* rdb_encode_impl.h: a value that is being written, for rdb_encode*.c.
+ *
+ *     rdb_encode_begin    chooses `some`, which writes this kind of value
+ *     rdb_encode_some     some(e, o, bytes): what comes first, once; then row after row until `bytes` are written
+ *
+ * Why         a slice must end where it has to, also within a text of 512 MiB: what is left of such a text is `rest`,
+ *             and `due` says that something comes behind it. All else is written whole.
+ */
+#ifndef RDB_ENCODE_IMPL_H
+#define RDB_ENCODE_IMPL_H
+
+#include "anax/listval.h"
+#include "anax/rdb.h"
+#include "anax/setval.h"
+#include "anax/zsetval.h"
+#include "rdb_types_impl.h"
+
+enum {
+    RDB_WHOLE_MAX = 64 * 1024, /* longer ones are written in slices, and not compressed */
+    RDB_LZF_MIN = 21,          /* shorter ones are not compressed: it never pays */
+    RDB_ROW_BYTES = 16         /* what a row takes in time beside its texts, in bytes */
+};
+
+/* Have the auxiliary fields of a set been written? */
+enum rdb_times { RDB_TIMES_NONE, RDB_TIMES_DUE, RDB_TIMES_BEGUN };
+
+/* Lies in rdb_encoder.state. */
+struct rdb_coding {
+    bool (*some)(struct rdb_encoder *e, struct rdb_out *o, size_t bytes);
+    struct span rest;
+    bool due;
+    uint8_t times; /* of a set: enum rdb_times */
+    struct val val;
+    int64_t
+        first_ms; /* of a hash: what its times are counted from. Of a set: the time that is due */
+    union {
+        struct {
+            struct fields_iter iter;
+            struct field row;
+        } hash;
+        struct set_iter set;
+        struct {
+            struct zset_iter iter;
+            double score;
+        } zset;
+        uint32_t run; /* of a list, the next one */
+    };
+} __attribute__((may_alias));
+static_assert(sizeof(struct rdb_coding) <= sizeof(((struct rdb_encoder *)0)->state), "it fits");
+
+static inline struct rdb_coding *rdb_coding(struct rdb_encoder *e) {
+    return (struct rdb_coding *)e->state;
+}
+
+/* rdb_spend: a row, or a run of them: false: the slice is over. */
+static inline bool rdb_spend(size_t *bytes, size_t n) {
+    n += RDB_ROW_BYTES;
+    if (n >= *bytes)
+        return false;
+    *bytes -= n;
+    return true;
+}
+
+/* --- rdb_lzf.c --- */
+/* rdb_lzf_pack: `len` bytes as LZF, of which there is room for less; returns how many that are, 0: there is not room enough. 4 <=
+ * len <= RDB_WHOLE_MAX. */
+size_t rdb_lzf_pack(const uint8_t *in, size_t len, uint8_t *out, size_t room);
+
+/* --- rdb_encode_text.c --- */
+void rdb_put_int(struct rdb_out *o, int64_t v);
+/* rdb_len_bytes: what rdb_put_len writes. */
+unsigned rdb_len_bytes(uint64_t len);
+/* rdb_put_ms: 8 bytes, little endian. */
+void rdb_put_ms(struct rdb_out *o, int64_t ms);
+/* rdb_put_bytes: a string that is no integer, whole. */
+void rdb_put_bytes(struct rdb_out *o, struct span s, bool compress);
+/* rdb_text: a text of the value; what is left of a long one is c->rest. rdb_blob: the same of one that is no integer. */
+void rdb_text(struct rdb_encoder *e, struct rdb_out *o, struct span s);
+void rdb_blob(struct rdb_encoder *e, struct rdb_out *o, struct span s);
+/* rdb_rest: about *bytes of c->rest, which it takes off; true when nothing is left of it. */
+bool rdb_rest(struct rdb_coding *c, struct rdb_out *o, size_t *bytes);
+
+/* --- by type: the type and version of RDB, and c->some --- */
+void rdb_encode_hash(struct rdb_encoder *e);
+void rdb_encode_set(struct rdb_encoder *e);
+void rdb_encode_zset(struct rdb_encoder *e);
+void rdb_encode_list(struct rdb_encoder *e);
+/* rdb_some_flat: c->val's bytes as they are. */
+bool rdb_some_flat(struct rdb_encoder *e, struct rdb_out *o, size_t bytes);
+
+#endif
