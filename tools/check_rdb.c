@@ -158,14 +158,30 @@ static char *quoted(struct span s) {
     return text;
 }
 
+/* read_times: of members of the set that follows: length, member, 8 bytes of time, and so on. */
+static enum rdb_result read_times(struct check *c, struct span value, const uint8_t *place) {
+    struct rdb_in in = {.at = (const uint8_t *)value.ptr};
+    in.end = in.at + value.len;
+    while (in.at < in.end) {
+        uint64_t len;
+        if (rdb_get_len(&in, &len) != RDB_OK || (size_t)(in.end - in.at) < sizeof(int64_t) ||
+            len > (size_t)(in.end - in.at) - sizeof(int64_t))
+            return wrong(c, "times of members that have no end", place);
+        in.at += len + sizeof(int64_t);
+    }
+    c->member_times++;
+    return RDB_OK;
+}
+
 static enum rdb_result read_aux(struct check *c) {
     struct span name, value;
+    const uint8_t *place = c->in.at;
     enum rdb_result r = rdb_get_string(&c->in, &c->key_scratch, &name);
     if (r != RDB_OK || (r = rdb_get_string(&c->in, &c->scratch, &value)) != RDB_OK)
         return r;
-    if (span_eq(name, SPAN("anax-member-ttls"))) {
-        c->member_times++;
-    } else if (c->aux_n < AUX_MAX) {
+    if (span_eq(name, SPAN("anax-member-ttls")))
+        return read_times(c, value, place);
+    if (c->aux_n < AUX_MAX) {
         if (value.len > SHOWN_BYTES_MAX)
             value.len = SHOWN_BYTES_MAX;
         c->aux[c->aux_n++] = (struct aux){quoted(name), quoted(value)};
@@ -502,7 +518,9 @@ static int tell(const struct check *c, enum rdb_result r) {
         puts("}");
     else if (c->output == OUTPUT_TEXT && r == RDB_OK)
         puts("the file is right");
-    return fflush(stdout) != 0 ? EXIT_UNREADABLE : r == RDB_OK ? EXIT_SUCCESS : EXIT_WRONG;
+    if (fflush(stdout) != 0 || ferror(stdout) != 0)
+        return EXIT_UNREADABLE;
+    return r == RDB_OK ? EXIT_SUCCESS : EXIT_WRONG;
 }
 
 static int unreadable(const char *path) {

@@ -141,7 +141,6 @@ struct ctx {
     bool
         locked; /* nobody sees or changes its keys before it has replied, however many turns that takes */
     bool more;               /* it has not replied yet, and is called again */
-    bool roomy;              /* room has been made for the whole of which it is a part */
     struct key_slots *slots; /* keys lie on several shards; NULL: all here */
     int64_t tally;           /* JOIN_SUM: of what look or after counted; in decide: of all shards */
 };

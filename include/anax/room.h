@@ -11,8 +11,11 @@
  *             other, to evict theirs: what they free they give to that shard alone. And several times a second each shard looks
  *             at what all have evicted, and takes over what is due from it by the size and coldness of its keys: so room
  *             moves to where it is used.
- * Limits      what a command stores beyond the bytes of its arguments (COPY, SUNIONSTORE, SETRANGE) is known when it has
- *             run: used_memory may exceed maxmemory by that, until the next write, or the next tick, makes good for it.
+ *             What a command stores beyond the bytes of its arguments it asks for itself (ctx_room), before it makes it or before
+ *             it stores it. Memory that is no write's (buffers) is taken without asking: the next write, or the next
+ *             tick, makes good for it.
+ * Limits      who cannot wait (MULTI while it queues, ctx_room) may leave a debt of 1/64 of the limit or 1 MB, and what it
+ *             stores, where only others have something that may go: they pay in their next turn, and until then nobody else stores.
  * Threads     the holder of the shard.
  * Source      Redis's maxmemory and maxmemory-policy.
  */

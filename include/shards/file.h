@@ -59,5 +59,7 @@ void file_start(struct loop *l, struct file_request *r);
  * request is the loop's any more, and none may be started. loop_destroy does it, too, but where requests may be under way it
  * has to be the owner who does. Idempotent. */
 void file_stop(struct loop *l);
+/* file_size: of an open file, at once; -EINVAL: it is no regular file. */
+int64_t file_size(struct loop *l, int fd);
 
 #endif

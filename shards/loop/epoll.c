@@ -239,4 +239,5 @@ const struct io_ops epoll_ops = {
     .connect = loop_socket_connect,
     .connected = loop_socket_connected,
     .file_begin = file_thread_begin,
+    .file_size = file_fstat,
 };

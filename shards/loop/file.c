@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void loop_files_init(struct loop *l) {
@@ -95,6 +96,17 @@ void file_stop(struct loop *l) {
     if (f->under_way > 0)
         l->ops->file_wait(l);
     ASSERT(f->under_way == 0);
+}
+
+int64_t file_size(struct loop *l, int fd) {
+    return l->ops->file_size(fd);
+}
+
+int64_t file_fstat(int fd) {
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return -errno;
+    return S_ISREG(st.st_mode) ? (int64_t)st.st_size : -EINVAL;
 }
 
 static ssize_t act(const struct file_request *r) {

@@ -156,6 +156,7 @@ struct io_ops {
     int (*connected)(const struct stream *s);
     /* file_begin: false when the kernel has no room now. */
     bool (*file_begin)(struct loop *l, struct file_request *r);
+    int64_t (*file_size)(int fd);
     /* file_wait: until nothing is under way. No callback but loop_file_over. */
     void (*file_wait)(struct loop *l);
 };
@@ -226,6 +227,8 @@ static inline size_t file_part(const struct file_request *r) {
     size_t left = r->len - r->did;
     return left < FILE_PART_MAX ? left : FILE_PART_MAX;
 }
+/* file_fstat: io_ops.file_size for backends with real descriptors. */
+int64_t file_fstat(int fd);
 /* file_act: does all of it here and now. Any thread. */
 void file_act(struct file_request *r);
 void file_thread_init(struct file_thread *t);

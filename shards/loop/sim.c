@@ -475,6 +475,10 @@ static void do_job(struct loop *l, struct disk_job *job) {
     loop_file_over(l, r, sim_disk_do(current->disk, r));
 }
 
+static int64_t file_size_of(int fd) {
+    return sim_disk_size(current->disk, fd);
+}
+
 static void file_wait(struct loop *l) {
     struct sim_loop *sl = sim_loop_of(l);
     for (size_t i = 0; i < FILE_REQUESTS_MAX; i++)
@@ -709,5 +713,6 @@ const struct io_ops sim_ops = {
     .connect = connect_to,
     .connected = connected,
     .file_begin = file_begin,
+    .file_size = file_size_of,
     .file_wait = file_wait,
 };

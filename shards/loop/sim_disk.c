@@ -249,6 +249,13 @@ bool sim_disk_has(const struct sim_disk *d, int fd) {
     return find_opened(d, fd) != NULL;
 }
 
+int64_t sim_disk_size(const struct sim_disk *d, int fd) {
+    const struct opened *o = find_opened(d, fd);
+    if (o == NULL)
+        return -EBADF;
+    return o->file != NULL ? (int64_t)o->file->now.len : -EINVAL;
+}
+
 void sim_disk_close(struct sim_disk *d, int fd) {
     opened_free(d, find_opened(d, fd));
 }

@@ -48,6 +48,7 @@ void sim_disk_halt(struct sim_disk *d, const struct file_request *r);
 /* sim_disk_off: nothing works until sim_disk_on. forget: what was not synced is lost or torn. */
 void sim_disk_off(struct sim_disk *d, bool forget);
 void sim_disk_on(struct sim_disk *d);
+int64_t sim_disk_size(const struct sim_disk *d, int fd);
 bool sim_disk_has(const struct sim_disk *d, int fd);
 void sim_disk_close(struct sim_disk *d, int fd);
 struct sim_disk *sim_disk_of(struct sim_net *net);

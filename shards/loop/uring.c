@@ -746,5 +746,6 @@ const struct io_ops uring_ops = {
     .connect = loop_socket_connect,
     .connected = loop_socket_connected,
     .file_begin = file_begin,
+    .file_size = file_fstat,
     .file_wait = file_wait,
 };

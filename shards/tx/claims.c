@@ -198,15 +198,21 @@ bool tx_conflicts(const struct tx_shard *s, const struct tx_want *w, uint64_t cl
     return false;
 }
 
+/* wants_some: a step may want nothing, and is in nobody's way then. */
+static bool wants_some(const struct tx_claim *c) {
+    return c->room != 0 || c->whole != TX_NONE;
+}
+
 /* claims_conflict: one of them wants everything, and one of them writes something. */
 static bool claims_conflict(const struct tx_claim *a, const struct tx_claim *b) {
-    return (a->whole != TX_NONE || b->whole != TX_NONE) && (a->exclusive || b->exclusive);
+    return wants_some(a) && wants_some(b) && (a->whole != TX_NONE || b->whole != TX_NONE) &&
+           (a->exclusive || b->exclusive);
 }
 
 bool tx_conflicts_whole(const struct tx_shard *s, enum tx_mode mode) {
     for (const struct list *l = s->queue.next; l != &s->queue; l = l->next) {
         const struct tx_claim *c = CONTAINER_OF(l, const struct tx_claim, queue);
-        if (mode == TX_EXCLUSIVE || c->exclusive)
+        if (wants_some(c) && (mode == TX_EXCLUSIVE || c->exclusive))
             return true;
     }
     return false;

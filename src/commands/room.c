@@ -243,7 +243,7 @@ void room_wait(struct shard *s, struct room_wait *w,
 
 bool ctx_room(struct ctx *c, int64_t bytes) {
     struct shard *s = c->shard;
-    if (likely(budget_fits(&s->share, room_used(s), bytes)) || c->roomy ||
+    if (likely(budget_fits(&s->share, room_used(s), bytes)) || c->in_exec ||
         !(c->cmd->flags & CMD_DENY_OOM))
         return true;
     instance_of(s)->asking = c;

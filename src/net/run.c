@@ -221,12 +221,13 @@ static ON_SHARD int64_t growth(const struct shard *at, uint32_t db) {
     return t == NULL ? 0 : (int64_t)table_growth(t);
 }
 
-/* ask_for_room: false: not yet; p->room waits for it. */
-static ON_SHARD bool ask_for_room(struct shard *at, struct part *p, struct op *op, bool waits) {
-    if (!may_store(op))
+/* has_room: it, or the OOM error, can go on; false: not yet: p->room waits. */
+static ON_SHARD bool has_room(struct shard *at, struct part *p, struct op *op,
+                              const struct run *how) {
+    if (likely(room_plenty(at)) || how->roomy || p->going || !may_store(op))
         return true;
     int64_t bytes = room_of_args(op->argv, 1, op->argc) + growth(at, op->db);
-    enum room r = room_ask(at, bytes, waits ? &p->room : NULL);
+    enum room r = room_ask(at, bytes, how->waits ? &p->room : NULL);
     if (r == ROOM_NONE)
         op->kind = OP_OOM;
     return r != ROOM_LATER;
@@ -334,7 +335,6 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
                     .in_exec = b->exec,
                     .work = p->lengthy ? &p->work : NULL,
                     .locked = how->locked,
-                    .roomy = b->exec,
                     .session = how->session};
     struct timed timed = {.from_ns = clock_fine_ns()};
     bool watched = monitor_any(in->net), check = !how->granted && tx_busy(&at->tx);
@@ -348,13 +348,10 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
             ahead = b->ops[ahead].next;
         }
         struct op *op = &b->ops[i];
-        if (unlikely(check) && blocked(at, b, op))
+        if ((unlikely(check) && blocked(at, b, op)) || unlikely(!has_room(at, p, op, how)))
             break;
         size_t from = out->len;
         bool again = p->going;
-        if (unlikely(!room_plenty(at)) && !how->roomy && !again &&
-            !ask_for_room(at, p, op, how->waits))
-            break;
         bool rejected = is_rejected(op);
         if (likely(!rejected))
             timed_add(&timed, b, p, at, op);

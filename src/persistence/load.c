@@ -12,7 +12,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum stage {
     STAGE_SCHEDULED,
@@ -28,7 +27,7 @@ static struct load_at *load_at_of(const struct shard *s) {
 }
 
 bool load_running(const struct shard *s) {
-    return instance_of(s)->loading;
+    return instance_of(s)->loading || load_at_of(s)->load != NULL;
 }
 
 /* --- failing --- */
@@ -141,7 +140,7 @@ static ON_SHARD void slice(struct load *l) {
     if ((l->ended || l->giving_up) && l->batches_out == 0 && !read_busy(l))
         close_file(l);
     else
-        again(l, on || a->first != NULL ? delay : LOAD_PAUSE_NS);
+        again(l, on || (a->first != NULL && a->heavy.state != HEAVY_RUNS) ? delay : LOAD_PAUSE_NS);
 }
 
 /* --- the file --- */
@@ -163,8 +162,6 @@ static ON_SHARD void close_file(struct load *l) {
 static void opened(struct loop *loop, struct file_request *r) {
     shard_claim();
     struct load *l = CONTAINER_OF(r, struct load, file);
-    struct stat st;
-    (void)loop;
     if (r->result == -ENOENT && l->request->at_start) {
         l->ended = true;
         tx_unhold(l->home, &l->tx);
@@ -177,12 +174,13 @@ static void opened(struct loop *loop, struct file_request *r) {
     }
     l->fd = (int)r->result;
     l->stage = STAGE_READING;
-    if (fstat(l->fd, &st) != 0)
-        load_fail(l, "%s", strerror(errno));
-    else if (!S_ISREG(st.st_mode))
+    int64_t size = file_size(loop, l->fd);
+    if (size == -EINVAL)
         load_fail(l, "it is no regular file");
+    else if (size < 0)
+        load_fail(l, "%s", strerror((int)-size));
     else
-        l->bytes = (uint64_t)st.st_size;
+        l->bytes = (uint64_t)size;
     read_ahead(l);
     again(l, 0);
 }
@@ -190,7 +188,7 @@ static void opened(struct loop *loop, struct file_request *r) {
 static ON_SHARD void open_file(struct load *l) {
     l->stage = STAGE_OPENING;
     l->file = (struct file_request){
-        .op = FILE_OPEN, .path = l->request->path, .flags = O_RDONLY, .done = opened};
+        .op = FILE_OPEN, .path = l->request->path, .flags = O_RDONLY | O_NONBLOCK, .done = opened};
     file_start(l->home->loop, &l->file);
 }
 
@@ -396,6 +394,9 @@ void load_shard_stop(struct shard *s) {
     if (ps->load_at == NULL)
         return;
     timer_clear(s->loop, &ps->load_at->timer);
+    if (ps->load_at->heavy.state !=
+        HEAVY_NONE) /* it did not end in time: a thread still reads it */
+        return;
     put_forget(ps->load_at);
     mem_free(&s->mem, ps->load_at, sizeof *ps->load_at);
     ps->load_at = NULL;

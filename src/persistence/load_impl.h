@@ -17,6 +17,7 @@
 #include "rdb_types_impl.h"
 #include "shards/assert.h"
 #include "shards/file.h"
+#include "shards/job.h"
 #include "shards/list.h"
 
 enum {
@@ -26,8 +27,9 @@ enum {
     LOAD_BATCH_RECORDS = 128,
     LOAD_BATCHES = 8, /* of a shard, that are not back */
     LOAD_SLICE_NS = 500000,
-    LOAD_PAUSE_NS = 100000, /* when home has nothing to do, until it looks again */
-    LOAD_MODULES = 16       /* names that are remembered */
+    LOAD_PAUSE_NS = 100000,         /* when home has nothing to do, until it looks again */
+    LOAD_HEAVY_BYTES = 1024 * 1024, /* a value of more is decoded beside the shard */
+    LOAD_MODULES = 16               /* names that are remembered */
 };
 
 struct load;
@@ -79,12 +81,27 @@ struct batch {
     struct record record[LOAD_BATCH_RECORDS];
 };
 
+/* A value that takes long to decode, beside the shard (shards/job.h). */
+enum heavy_state { HEAVY_NONE, HEAVY_RUNS, HEAVY_DONE };
+struct heavy {
+    struct job job;
+    struct mem mem;
+    struct config *limits; /* a copy */
+    struct rdb_in in;
+    struct rdb_scratch scratch;
+    struct value value;
+    enum rdb_result result;
+    int64_t now_ms;
+    uint8_t type, state;
+};
+
 /* Of each shard, always: what it is to put. */
 struct load_at {
     struct shard *shard;
     struct timer timer;
     struct errand errand; /* sets the timer */
     struct batch *first, **last;
+    struct heavy heavy;
     struct load *load;                    /* at home, while there is one */
     struct rdb_scratch key, value, times; /* kept while a load is under way */
 };

@@ -97,6 +97,66 @@ static enum rdb_result time_members(struct load_at *a, struct rdb_in *in, const 
     return result;
 }
 
+/* --- values that take long --- */
+
+static void heavy_work(struct job *j) {
+    struct heavy *h = CONTAINER_OF(j, struct heavy, job);
+    h->result = rdb_decode_value(&h->in, h->type, &h->scratch, h->limits, h->now_ms, &h->value);
+}
+
+static void heavy_done(struct shard *s, struct job *j) {
+    shard_claim();
+    struct load_at *a = persistence_of(s)->load_at;
+    (void)j;
+    a->heavy.state = HEAVY_DONE;
+    timer_set(s->loop, &a->timer, loop_now_ns(s->loop));
+}
+
+static bool is_expired(const struct shard *s, const struct record *r) {
+    return r->expires && r->expire_ms < s->wall_ms;
+}
+
+/* heavy_waits: is the record's value being decoded beside the shard? What there is no memory for is decoded here. */
+static ON_SHARD bool heavy_waits(struct load_at *a, const struct batch *b, const struct record *r) {
+    struct heavy *h = &a->heavy;
+    if (h->state != HEAVY_NONE)
+        return h->state == HEAVY_RUNS;
+    if (is_expired(a->shard, r))
+        return false;
+    *h = (struct heavy){.in = {.at = r->key, .end = r->end, .valkey = b->valkey},
+                        .type = r->type,
+                        .now_ms = a->shard->wall_ms};
+    if (rdb_skip_string(&h->in) != RDB_OK ||
+        (h->limits = config_clone(instance_of(a->shard)->config)) == NULL)
+        return false;
+    h->mem.fail_in = a->shard->mem.fail_in; /* fault injection reaches beside the shard */
+    h->mem.fail_every = a->shard->mem.fail_every;
+    h->scratch.mem = &h->mem;
+    h->state = HEAVY_RUNS;
+    h->job.work = heavy_work;
+    h->job.done = heavy_done;
+    job_start(a->shard, &h->job);
+    return true;
+}
+
+static ON_SHARD enum rdb_result heavy_take(struct load_at *a, struct rdb_in *in, struct value *v) {
+    struct heavy *h = &a->heavy;
+    struct mem *m = &a->shard->mem;
+    mem_charge(m, h->mem.used_bytes);
+    config_free(h->limits);
+    mem_free(m, a->value.bytes, a->value.cap);
+    a->value = h->scratch; /* the value may lie in it */
+    a->value.mem = m;
+    *in = h->in;
+    *v = h->value;
+    h->state = HEAVY_NONE;
+    return h->result;
+}
+
+static bool is_heavy(const struct record *r) {
+    return r->end - r->key > LOAD_HEAVY_BYTES && r->type != RDB_STRING;
+}
+
 /* --- putting --- */
 
 static ON_SHARD enum rdb_result store(struct load_at *a, struct batch *b, const struct record *r,
@@ -130,13 +190,17 @@ static ON_SHARD enum rdb_result put(struct load_at *a, struct batch *b, const st
     struct rdb_in in = {.at = r->key, .end = r->end, .valkey = b->valkey};
     struct span key;
     struct value v = {0};
-    if (unlikely(r->expires && r->expire_ms < s->wall_ms)) {
+    if (unlikely(is_expired(s, r)) && a->heavy.state == HEAVY_NONE) {
         b->expired++;
         return RDB_OK;
     }
     enum rdb_result result = rdb_get_string(&in, &a->key, &key);
-    if (likely(result == RDB_OK))
+    if (unlikely(a->heavy.state == HEAVY_DONE)) {
+        enum rdb_result heavy = heavy_take(a, &in, &v);
+        result = result == RDB_OK ? heavy : result;
+    } else if (likely(result == RDB_OK)) {
         result = rdb_decode_value(&in, r->type, &a->value, instance_of(s)->config, s->wall_ms, &v);
+    }
     if (likely(result == RDB_OK) && unlikely(v.repr == REPR_OBJECT && v.object == NULL)) {
         b->empty++;
         return RDB_OK;
@@ -171,6 +235,8 @@ struct batch *put_batch(struct load_at *a, uint64_t until_ns) {
     while (b->done < b->count) {
         const struct record *r = &b->record[b->done];
         fetch(a->shard, b, b->done + LOOK_AHEAD);
+        if (unlikely(is_heavy(r)) && heavy_waits(a, b, r))
+            return NULL;
         b->result = put(a, b, r);
         if (unlikely(b->result != RDB_OK))
             break;
@@ -230,7 +296,7 @@ void put_slice(struct load_at *a) {
         if (clock_fine_ns() >= until)
             break;
     }
-    if (a->first != NULL)
+    if (a->first != NULL && a->heavy.state != HEAVY_RUNS)
         timer_set(s->loop, &a->timer, loop_now_ns(s->loop));
 }
 

@@ -237,17 +237,22 @@ static enum rdb_result valkey_time(struct rdb_in *in, int64_t *ms) {
 
 static enum rdb_result timed_row(struct rdb_in *in, int64_t base, struct rdb_text *name,
                                  struct rdb_text *value, int64_t *ms) {
-    enum rdb_result r = in->valkey ? RDB_OK : redis_time(in, base, ms);
+    bool valkey = in->valkey;
+    enum rdb_result r = RDB_OK;
+    if (!valkey)
+        r = redis_time(in, base, ms);
     if (r == RDB_OK && (r = rdb_get_text(in, name)) == RDB_OK)
         r = rdb_get_text(in, value);
-    return r == RDB_OK && in->valkey ? valkey_time(in, ms) : r;
+    if (r == RDB_OK && valkey)
+        r = valkey_time(in, ms);
+    return r;
 }
 
 static enum rdb_result timed_rows(struct rdb_decode *d, int64_t base) {
     struct rows rows;
     struct rdb_text name, value;
     uint64_t n;
-    int64_t expire_ms;
+    int64_t expire_ms = FIELDS_NEVER;
     const uint8_t *place = d->in->at;
     enum rdb_result r = rdb_get_len(d->in, &n);
     if (r != RDB_OK)

@@ -61,6 +61,12 @@ static inline bool rdb_spend(size_t *bytes, size_t n) {
     return true;
 }
 
+/* rdb_no_more: of a stretch that is long enough. */
+static inline bool rdb_no_more(struct rdb_out *o) {
+    (void)o;
+    return false;
+}
+
 /* --- rdb_lzf.c --- */
 /* rdb_lzf_pack: `len` bytes as LZF, of which there is room for less; returns how many that are, 0: there is not room enough. 4 <=
  * len <= RDB_WHOLE_MAX. */

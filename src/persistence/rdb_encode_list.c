@@ -44,7 +44,7 @@ static void put_listpack(struct rdb_coding *c, struct rdb_out *o, const struct l
 static void put_whole(struct rdb_coding *c, struct rdb_out *o, const struct listval_run *r,
                       size_t len) {
     uint8_t bytes[RDB_WHOLE_MAX];
-    struct rdb_out whole = {.at = bytes, .end = bytes + sizeof bytes};
+    struct rdb_out whole = {.at = bytes, .end = bytes + sizeof bytes, .more = rdb_no_more};
     put_listpack(c, &whole, r, len);
     rdb_put_bytes(o, (struct span){(const char *)bytes, len}, true);
 }

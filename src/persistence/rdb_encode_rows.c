@@ -57,6 +57,24 @@ static bool some_flat_times(struct rdb_encoder *e, struct rdb_out *o, size_t byt
     return rdb_some_flat(e, o, bytes);
 }
 
+/* may_have_times: a table that had some says when the first may end; a short one without any is told from those that have, so
+ * that servers read it which do not know them. */
+static bool may_have_times(const struct val *v) {
+    enum { LOOK_MAX = 1024 };
+    struct fields_iter i;
+    struct field f;
+    if (fields_due_ms(v) == OBJECT_NEVER)
+        return false;
+    fields_begin(&i, v, &hash_kind, ALL_ALIVE_MS);
+    for (unsigned n = 0; n < LOOK_MAX; n++) {
+        if (!fields_next(&i, &f))
+            return false;
+        if (f.expire_ms != FIELDS_NEVER)
+            return true;
+    }
+    return true;
+}
+
 void rdb_encode_hash(struct rdb_encoder *e) {
     struct rdb_coding *c = rdb_coding(e);
     const struct val *v = &c->val;
@@ -67,7 +85,7 @@ void rdb_encode_hash(struct rdb_encoder *e) {
         e->type = RDB_HASH_LISTPACK;
         return;
     }
-    if (fields_due_ms(v) == OBJECT_NEVER)
+    if (!may_have_times(v))
         return;
     e->version = RDB_VERSION_FIELD_TTL;
     /* A time that is not later than the first will do. */
@@ -151,7 +169,7 @@ static void gather_time(struct rdb_out *gathered, struct span member, int64_t ex
 static bool some_times(struct rdb_encoder *e, struct rdb_out *o, size_t bytes) {
     struct rdb_coding *c = rdb_coding(e);
     uint8_t pairs[TIMES_BYTES];
-    struct rdb_out gathered = {.at = pairs, .end = pairs + sizeof pairs};
+    struct rdb_out gathered = {.at = pairs, .end = pairs + sizeof pairs, .more = rdb_no_more};
     struct lp_item item = {0};
     char digits[STRVAL_INT_BYTES];
     do {

@@ -129,6 +129,8 @@ static ON_SHARD void remove_old(struct ctx *c) {
 }
 
 static ON_SHARD bool put(struct ctx *c, const struct value *v, int64_t expire_ms) {
+    if (!ctx_room(c, 0)) /* what was packed in the payload is counted now */
+        return false;
     struct table *t = ctx_table(c);
     if (t == NULL || table_put(t, c->argv[1], ctx_hash(c, 1), v, expire_ms) == NULL) {
         ctx_oom(c);

@@ -204,6 +204,18 @@ static ON_SHARD void hop_all(struct saves *v, bool last) {
     tx_hop(v->shard, &v->tx);
 }
 
+static void go_run(struct shard *at, struct bus_msg *m) {
+    shard_claim();
+    (void)m;
+    persistence_of(at)->part->free_to_go = true;
+    part_go(persistence_of(at)->part);
+}
+
+static void go_done(struct shard *home, struct bus_msg *m) {
+    (void)home;
+    (void)m;
+}
+
 /* cut_made: every part has begun, or one of them has not, and then it comes to nothing. */
 static ON_SHARD void cut_made(struct saves *v) {
     v->stage = SAVE_WALK;
@@ -211,12 +223,18 @@ static ON_SHARD void cut_made(struct saves *v) {
     const char *error = NULL;
     for (unsigned i = 0; i < shards_of(v); i++) {
         const struct save_part *p = part_of(v, i);
-        v->parts_left += p->begun;
+        if (p->begun)
+            v->parts_left++;
         if (!p->begun)
             error = p->error;
     }
     if (error == NULL && !rdb_file_head(v))
         error = "out of memory";
+    for (unsigned i = 0; i < shards_of(v); i++) {
+        struct bus_msg *m = &v->peers[i].go;
+        *m = (struct bus_msg){.run = go_run, .done = go_done, .to = (uint16_t)i};
+        shard_post(v->shard, m);
+    }
     if (error != NULL)
         saves_fail(v, "%s", error);
     else if (v->error[0] != '\0') /* cancelled meanwhile */

@@ -363,7 +363,7 @@ static void fire(struct timer *t) {
     shard_claim();
     struct save_part *p = t->arg;
     struct snapshot *s = &p->shard->snapshot;
-    if (!p->walking)
+    if (!p->walking || !p->free_to_go)
         return;
     if (p->gave_up && snapshot_active(s)) {
         snapshot_give_up(s);
@@ -400,7 +400,7 @@ static void errand_run(struct shard *s, struct errand *e) {
 }
 
 void part_go(struct save_part *p) {
-    if (p->walking)
+    if (p->walking && p->free_to_go)
         errand_leave(p->shard, &p->errand);
 }
 
@@ -457,11 +457,11 @@ bool part_begin(struct save_part *p, const struct saves *v) {
     p->out.more = no_more;
     p->chain_out.more = chain_more;
     p->active = true;
+    p->free_to_go = false;
     if (count_dbs(p) && (p->light = block_take(p)) != NULL) {
         out_set(&p->out, p->light);
         if (snapshot_start(&p->shard->snapshot, &p->sink)) {
             p->walking = true;
-            part_go(p);
             return true;
         }
         p->error = "the last snapshot has not ended";

@@ -87,11 +87,12 @@ struct save_part {
     uint64_t told_ns;               /* what writes took to tell, since the last slice */
     uint8_t version;
     bool compress, checksum;
-    bool active;  /* from the cut until its memory is free */
-    bool walking; /* the snapshot has not come to its end */
-    bool slicing; /* it is the walk that tells */
-    bool telling; /* it is in the middle of a value, */
-    bool keyed;   /* whose key was told */
+    bool active;     /* from the cut until its memory is free */
+    bool free_to_go; /* home has read what it wants to know of the cut */
+    bool walking;    /* the snapshot has not come to its end */
+    bool slicing;    /* it is the walk that tells */
+    bool telling;    /* it is in the middle of a value, */
+    bool keyed;      /* whose key was told */
     bool asked, has_floor;
     bool begun; /* part_begin was true */
     bool gave_up, ending;
@@ -100,7 +101,7 @@ struct save_part {
 
 /* What home has for each shard. */
 struct save_peer {
-    struct bus_msg stop, grant, result, back;
+    struct bus_msg go, stop, grant, result, back;
     struct save_block *written; /* to go back, when the message is there again */
     struct save_block *going;   /* are on their way */
     bool going_back;

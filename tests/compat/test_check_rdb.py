@@ -264,6 +264,7 @@ def test_an_error_names_the_key_and_the_place(scratch):
     (b"REDIS0003\x00\x01a\x01b\xffx", "bytes behind the end"),
     (b"REDIS0010\x00\x01a\x01b\xff" + b"\x00" * 8 + b"x", "bytes behind the end"),
     (b"REDIS0010\x00\x01a\x01b\xff" + b"\x01" * 8, "a checksum of other bytes"),
+    (b"REDIS0010\xfa\x10anax-member-ttls\x05\x01a123", "times of members that have no end"),
     (b"REDIS0010\x06\x01a", "a module's value as Redis 4.0 wrote it before its release"),
     (b"REDIS0010\xf6", "a library of functions as Redis 7.0 wrote it before its release"),
     (b"VALKEY080\x18\x01a", "a value of a type that is not known of Valkey"),

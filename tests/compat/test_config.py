@@ -239,13 +239,13 @@ def test_stock_redis_conf_loads(tmp_path):
         assert changed <= {"port", "bind", "shards", "#"}, changed
 
 
-def test_rewrite_says_what_config_get_says(fresh):
+def test_rewrite_says_what_config_get_says(fresh, tmp_path):
     """A server that starts with the rewritten file has the same values, on the same number of shards."""
     values = {"timeout": "77", "maxmemory": "3221225472", "requirepass": "it's \"a\\b\" \x01\xff", "hz": "11",
               "client-output-buffer-limit": "normal 1 2 3 slave 4096 5 6 pubsub 7 8 9",
               "latency-tracking-info-percentiles": "50 99.99", "appendfsync": "no", "slowlog-max-len": "5"}
     text = "# mine\n\ntimeout 5\n\n  # too\ntimeout 6\nclient-output-buffer-limit pubsub 1 1 1\nhz 11\n"
-    with Server("anax", shards=fresh.shards, config_text=text) as s, s.connect() as c:
+    with Server("anax", shards=fresh.shards, config_text=text, dir=str(tmp_path)) as s, s.connect() as c:
         c.ok("CONFIG", "SET", *[w for k, v in values.items() for w in (k, v.encode("latin-1"))])
         c.ok("CONFIG", "REWRITE")
         before = c.cmd("CONFIG", "GET", "*")
@@ -257,7 +257,7 @@ def test_rewrite_says_what_config_get_says(fresh):
         c.ok("CONFIG", "REWRITE")
         with open(s.config.name, "rb") as f:
             assert f.read() == written, "a second time changes nothing"
-    with Server("anax", shards=fresh.shards, config_text=written.decode("latin-1")) as s:
+    with Server("anax", shards=fresh.shards, config_text=written.decode("latin-1"), dir=str(tmp_path)) as s:
         with s.connect() as c:
             c.ok("AUTH", b"it's \"a\\b\" \x01\xff")
             after = c.cmd("CONFIG", "GET", "*")

@@ -4,6 +4,7 @@
 #include "anax/admin.h"
 #include "anax/command.h"
 #include "anax/instance.h"
+#include "anax/persistence.h"
 #include "anax/work.h"
 #include "shards/log.h"
 #include <stdio.h>
@@ -28,27 +29,67 @@ static ON_SHARD void choose_long(struct sim_world *w) {
         instance_of(shards_get(w->shards, i))->long_elements = from;
 }
 
-void sim_world_begin(struct sim_world *w, uint64_t seed) {
-    static const unsigned counts[] = {1, 2, 3, 8};
+/* --- a server with files: as main.c wires it --- */
+
+static bool has_loaded;
+
+static void loaded(struct shard *s, bool well) {
+    (void)s;
+    if (!well) {
+        (void)printf("FAILED: a file does not load\n0 passed, 1 failed\n");
+        exit(1);
+    }
+    has_loaded = true;
+}
+
+static enum err start_with_files(struct shard *s) {
+    shard_claim();
+    enum err e = net_hooks.start(s);
+    if (e == OK)
+        e = persistence_start(s);
+    if (e == OK && s->id == shards_count(s->all) - 1)
+        load_at_start(s, loaded);
+    return e;
+}
+
+static void turn_end_with_files(struct shard *s) {
+    shard_claim();
+    net_hooks.turn_end(s);
+    persistence_turn_end(s);
+}
+
+static void stopping_with_files(struct shard *s) {
+    shard_claim();
+    net_hooks.stopping(s);
+    persistence_stopping(s);
+}
+
+static bool idle_with_files(struct shard *s) {
+    shard_claim();
+    return net_hooks.idle(s) && persistence_idle(s);
+}
+
+static void stop_with_files(struct shard *s) {
+    shard_claim();
+    persistence_stop(s);
+    net_hooks.stop(s);
+}
+
+static void start_shards(struct sim_world *w) {
+    static const struct shard_hooks with_files = {start_with_files, stop_with_files,
+                                                  turn_end_with_files, stopping_with_files,
+                                                  idle_with_files};
     const char *why;
     shard_claim();
-    memset(w, 0, sizeof *w);
-    w->seed = seed;
-    rng_seed(&w->rng, seed);
-    w->n = counts[seed % COUNT_OF(counts)];
-    w->borrow = sim_world_below(w, 4) != 0;
-    if (hash_seed(&seed) != OK || sim_create(&w->net, seed) != OK)
-        sim_world_fail(w, "setting up");
-    config_defaults(&w->config);
-    w->config.protected_mode = false; /* simulated peers have no address */
+    memset(&w->shared, 0, sizeof w->shared);
     w->shared.config = &w->config;
     w->shared.listen_fds[w->shared.listen_count++] = sim_listen(w->net, SIM_PORT);
     struct shards_config sc = {.count = w->n,
                                .databases = 16,
                                .io = LOOP_SIM,
                                .borrow = w->borrow,
-                               .seed = seed + 1,
-                               .hooks = &net_hooks,
+                               .seed = w->seed + 1,
+                               .hooks = w->files ? &with_files : &net_hooks,
                                .arg = &w->shared};
     if (shards_create(&w->shards, &sc, &why) != OK)
         sim_world_fail(w, why);
@@ -58,6 +99,41 @@ void sim_world_begin(struct sim_world *w, uint64_t seed) {
         w->awake[i] = true;
     }
     choose_long(w);
+}
+
+static void begin(struct sim_world *w, uint64_t seed, bool files) {
+    static const unsigned counts[] = {1, 2, 3, 8};
+    memset(w, 0, sizeof *w);
+    w->seed = seed;
+    w->files = files;
+    rng_seed(&w->rng, seed);
+    w->n = counts[seed % COUNT_OF(counts)];
+    w->borrow = sim_world_below(w, 4) != 0;
+    if (hash_seed(&seed) != OK || sim_create(&w->net, seed) != OK)
+        sim_world_fail(w, "setting up");
+    config_defaults(&w->config);
+    w->config.protected_mode = false; /* simulated peers have no address */
+    (void)snprintf(w->config.dir, sizeof w->config.dir, ".");
+    start_shards(w);
+}
+
+void sim_world_begin(struct sim_world *w, uint64_t seed) {
+    begin(w, seed, false);
+}
+
+static void await_load(struct sim_world *w) {
+    enum { ROUNDS_MAX = 1000000 };
+    for (unsigned rounds = 0; !has_loaded; rounds++) {
+        sim_world_round(w);
+        if (rounds == ROUNDS_MAX)
+            sim_world_fail(w, "a load does not end");
+    }
+}
+
+void sim_world_begin_with_files(struct sim_world *w, uint64_t seed) {
+    has_loaded = false;
+    begin(w, seed, true);
+    await_load(w);
 }
 
 /* Of writes never all are short: then the last byte would not leave before the faults end. */
@@ -132,7 +208,7 @@ static void add_totals(struct shard *s) {
     sim_totals.steps_waited += tx->steps_waited;
 }
 
-void sim_world_end(struct sim_world *w) {
+static void end_shards(struct sim_world *w) {
     int64_t live = 0;
     for (unsigned i = 0; i < w->n; i++)
         live += atomic_load(&w->shared.live[i]);
@@ -155,7 +231,18 @@ void sim_world_end(struct sim_world *w) {
         (void)printf("%ld bytes are left\n", (long)left);
         sim_world_fail(w, "memory was lost");
     }
+}
+
+void sim_world_end(struct sim_world *w) {
+    end_shards(w);
     sim_destroy(w->net);
+}
+
+void sim_world_restart(struct sim_world *w) {
+    end_shards(w);
+    has_loaded = false;
+    start_shards(w);
+    await_load(w);
 }
 
 static void start(void) {
@@ -165,6 +252,7 @@ static void start(void) {
     command_register_families();
     client_register();
     admin_register();
+    persistence_register();
 }
 
 int sim_world_main(int argc, char **argv, uint64_t seeds, void (*run)(uint64_t seed),

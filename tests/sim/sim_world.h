@@ -23,6 +23,7 @@ struct sim_world {
     struct net_shared shared;
     unsigned n;
     bool borrow;
+    bool files; /* sim_world_begin_with_files */
     bool awake[SHARDS_MAX];
 };
 
@@ -43,6 +44,10 @@ extern struct sim_totals sim_totals;
 /* sim_world_begin: the shards run; no faults yet. */
 void sim_world_begin(struct sim_world *w, uint64_t seed);
 void sim_world_end(struct sim_world *w);
+/* sim_world_begin_with_files: the server has a disk, and loads and saves as a real one does. sim_world_restart: the server ends, with
+ * all checks of sim_world_end, and another one begins with what is on the disk; when it has loaded. */
+void sim_world_begin_with_files(struct sim_world *w, uint64_t seed);
+void sim_world_restart(struct sim_world *w);
 /* sim_world_faults: delays, short reads and writes, refused accepts, drawn from the seed. */
 void sim_world_faults(struct sim_world *w);
 void sim_world_no_faults(struct sim_world *w);

@@ -122,6 +122,9 @@ static inline void run_everywhere(struct server *s, struct ctx *c) {
             outbuf_deinit(&parts[i]);
     } while (c->again);
     cr_assert(state == NULL);
+    for (unsigned i = 0; c->freed && i < n; i++) /* as net does before it replies */
+        while (keyspace_free_some(shards_get(s->all, i)->keyspace, UINT32_MAX))
+            ;
 }
 
 /* --- a call whose keys lie on several shards --- */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -194,6 +195,7 @@ EVERY_VARIANT(a_file_is_written_renamed_read_and_removed) {
     cr_assert_eq(close_fd(fd), 0);
     cr_assert_eq(rename_in_dir("temp", "kept"), 0);
     fd = open_file(".", O_RDONLY | O_DIRECTORY);
+    cr_assert_eq(file_size(w.loop, fd), -EINVAL);
     cr_assert_eq(sync_fd(fd), 0);
     cr_assert_eq(close_fd(fd), 0);
 
@@ -204,6 +206,7 @@ EVERY_VARIANT(a_file_is_written_renamed_read_and_removed) {
     cr_assert_eq(read_at(fd, back, 100, 12345), 100);
     cr_assert_arr_eq(back, bytes + 12345, 100);
     cr_assert_eq(read_at(fd, back, 100, LEN), 0);
+    cr_assert_eq(file_size(w.loop, fd), LEN);
     cr_assert_eq(read_at(fd, back, 100, LEN + 5), 0);
     cr_assert_eq(read_at(fd, back, 0, 0), 0);
     cr_assert_eq(close_fd(fd), 0);
@@ -342,6 +345,7 @@ EVERY_VARIANT(errors_of_paths_and_descriptors_are_told) {
     cr_assert_eq(read_at(none, &byte, 1, 0), -EBADF);
     cr_assert_eq(sync_fd(none), -EBADF);
     cr_assert_eq(close_fd(none), -EBADF);
+    cr_assert_eq(file_size(w.loop, none), -EBADF);
     cr_assert_eq(open_path(in_dir(path, "a"), O_RDONLY), -ENOENT);
     cr_assert_eq(open_path(in_dir(path, "none/a"), O_WRONLY | O_CREAT), -ENOENT);
     cr_assert_eq(open_path(w.dir, O_WRONLY), -EISDIR);
@@ -409,6 +413,20 @@ EVERY_REAL_VARIANT(inv2_a_write_in_part_is_gone_on_with_until_the_error) {
     cr_assert_eq(r.did, FITS);
     cr_assert_eq(write_at(fd, bytes, LEN, 0), LEN, "and then there is room");
     cr_assert_eq(close_fd(fd), 0);
+    teardown();
+}
+
+/* More than the kernel takes at once; /dev/null looks at none of it. */
+EVERY_REAL_VARIANT(inv2_a_write_of_several_parts_is_whole) {
+    setup(v);
+    const size_t len = (size_t)3 << 30;
+    char *bytes = mmap(NULL, len, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    cr_assert_neq(bytes, MAP_FAILED);
+    ssize_t fd = open_path("/dev/null", O_WRONLY);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write_at((int)fd, bytes, len, 0), (ssize_t)len);
+    cr_assert_eq(close_fd((int)fd), 0);
+    cr_assert_eq(munmap(bytes, len), 0);
     teardown();
 }
 

@@ -570,8 +570,6 @@ Test(rdb_encode, times_of_long_members_and_of_some_beside_bitmaps) {
 }
 
 Test(rdb_encode, without_times_the_oldest_format_does) {
-    struct span name = SPAN("no. 0");
-    struct field_time never = {name, FIELDS_NEVER};
     for (unsigned timed = 0; timed < 2; timed++)
         for (uint8_t type = VALUE_LIST; type <= VALUE_HASH; type++) {
             struct val v;
@@ -585,16 +583,24 @@ Test(rdb_encode, without_times_the_oldest_format_does) {
             val_destroy(&v);
         }
     /* The last time has been taken away. */
-    struct val v;
-    fill(&v, VALUE_HASH, TIMED, 1);
-    cr_assert_eq(v.form, VAL_LISTPACK_TTL);
-    cr_assert(fields_set_times(&v, &hash_kind, &never, 1, 0));
-    struct rdb_encoder e;
-    struct value from = value_of(&v);
-    rdb_encode_begin(&e, &from, true);
-    cr_assert_eq(e.version, RDB_VERSION_LOW);
-    check_round_trip(&v, false, 100, 100);
-    val_destroy(&v);
+    for (unsigned n = 1; n <= 1000; n += 999) {
+        struct val v;
+        struct rdb_encoder e;
+        fill(&v, VALUE_HASH, TIMED, n);
+        cr_assert_eq(v.form, n == 1 ? VAL_LISTPACK_TTL : VAL_TABLE);
+        for (unsigned i = 0; i < n; i++) {
+            struct text name;
+            text_of(&name, TIMED, i, false);
+            struct field_time never = {name.s, FIELDS_NEVER};
+            cr_assert(fields_set_times(&v, &hash_kind, &never, 1, 0));
+        }
+        struct value from = value_of(&v);
+        rdb_encode_begin(&e, &from, true);
+        cr_assert_eq(e.type, RDB_HASH);
+        cr_assert_eq(e.version, RDB_VERSION_LOW);
+        check_round_trip(&v, false, 100, 100);
+        val_destroy(&v);
+    }
 }
 
 /* --- slices, and when there is no more room --- */
