@@ -2,7 +2,7 @@
  *
  *     | type 1 | value, as in a file | version of the format 2 | CRC-64 of all before 8 |        numbers little endian
  *
- * Why         the version is the lowest that can hold the value, so that servers restore it that do not know the newest.
+ * Why         the version is the lowest that can hold the value, so that servers that know no newer one restore it.
  * Threads     dump_value and dump_open are pure: beside the shard too, with an account of its own.
  */
 #ifndef DUMP_IMPL_H
@@ -20,8 +20,8 @@ struct dump {
     struct blob *blob; /* NULL: all of it is in `first` */
 };
 
-/* dump_begin: what follows goes to the room that is given, and, when that is full, to a blob of m's. dump_value: a payload.
- * dump_blob: gives what it has as a blob, whose length is set. False, NULL: no memory, and nothing is left of it. */
+/* dump_begin: what follows goes to the room that is given, and, when that is full, to a blob of m's. dump_value: one
+ * payload. dump_blob: gives what it has as a blob, its length set. False, NULL: no memory; nothing is left of it. */
 void dump_begin(struct dump *d, struct mem *m, uint8_t *first, size_t room);
 MUST_CHECK bool dump_value(struct dump *d, const struct value *v, bool compress);
 MUST_CHECK struct blob *dump_blob(struct dump *d);

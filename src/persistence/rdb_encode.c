@@ -78,6 +78,7 @@ void rdb_encode_begin(struct rdb_encoder *e, const struct value *v, bool compres
     e->begun = false;
     c->some = some_string;
     c->rest.len = 0;
+    c->how = RDB_REST_RAW;
     c->due = false;
     c->times = RDB_TIMES_NONE;
     if (likely(v->type == VALUE_STRING))

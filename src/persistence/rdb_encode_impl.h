@@ -16,10 +16,15 @@
 #include "rdb_types_impl.h"
 
 enum {
-    RDB_WHOLE_MAX = 64 * 1024, /* longer ones are written in slices, and not compressed */
+    RDB_WHOLE_MAX = 64 * 1024, /* longer ones are written in slices */
     RDB_LZF_MIN = 21,          /* shorter ones are not compressed: it never pays */
+    RDB_LZF_WORTH = 4,         /* by so much it has to be shorter: the lengths take that */
     RDB_ROW_BYTES = 16         /* what a row takes in time beside its texts, in bytes */
 };
+
+/* What becomes of the rest of a text. To be compressed it is measured first, since its length stands before it: each piece of
+ * RDB_WHOLE_MAX is compressed by itself, which makes no difference to who unpacks the whole. */
+enum rdb_rest { RDB_REST_RAW, RDB_REST_MEASURE, RDB_REST_PACK };
 
 /* Have the auxiliary fields of a set been written? */
 enum rdb_times { RDB_TIMES_NONE, RDB_TIMES_DUE, RDB_TIMES_BEGUN };
@@ -27,7 +32,9 @@ enum rdb_times { RDB_TIMES_NONE, RDB_TIMES_DUE, RDB_TIMES_BEGUN };
 /* Lies in rdb_encoder.state. */
 struct rdb_coding {
     bool (*some)(struct rdb_encoder *e, struct rdb_out *o, size_t bytes);
-    struct span rest;
+    struct span rest, whole; /* whole: the rest at first, while that is measured */
+    size_t packed;           /* what was measured */
+    uint8_t how;             /* enum rdb_rest */
     bool due;
     uint8_t times; /* of a set: enum rdb_times */
     struct val val;
@@ -68,8 +75,9 @@ static inline bool rdb_no_more(struct rdb_out *o) {
 }
 
 /* --- rdb_lzf.c --- */
-/* rdb_lzf_pack: `len` bytes as LZF, of which there is room for less; returns how many that are, 0: there is not room enough. 4 <=
- * len <= RDB_WHOLE_MAX. */
+/* rdb_lzf_pack: `len` bytes as LZF, returns how many that are, 0: there is not room enough, or hardly. It takes no more room
+ * than RDB_LZF_ROOM. 0 < len <= RDB_WHOLE_MAX. */
+#define RDB_LZF_ROOM(len) ((len) + (len) / 32 + 8)
 size_t rdb_lzf_pack(const uint8_t *in, size_t len, uint8_t *out, size_t room);
 
 /* --- rdb_encode_text.c --- */
@@ -83,7 +91,8 @@ void rdb_put_bytes(struct rdb_out *o, struct span s, bool compress);
 /* rdb_text: a text of the value; what is left of a long one is c->rest. rdb_blob: the same of one that is no integer. */
 void rdb_text(struct rdb_encoder *e, struct rdb_out *o, struct span s);
 void rdb_blob(struct rdb_encoder *e, struct rdb_out *o, struct span s);
-/* rdb_rest: about *bytes of c->rest, which it takes off; true when nothing is left of it. */
+/* rdb_rest: about *bytes of c->rest, which it takes off; true when nothing is left of it. A piece to be compressed is done
+ * whole. */
 bool rdb_rest(struct rdb_coding *c, struct rdb_out *o, size_t *bytes);
 
 /* --- by type: the type and version of RDB, and c->some --- */

@@ -1,6 +1,7 @@
 /* rdb_encode_text.c: lengths, integers and strings of RDB. See anax/rdb.h. */
 #include "anax/strval.h"
 #include "rdb_encode_impl.h"
+#include "shards/assert.h"
 #include "shards/decimal.h"
 
 /* The longest text of an integer that is written as one: "-2147483648". */
@@ -73,16 +74,19 @@ void rdb_put_int(struct rdb_out *o, int64_t v) {
     rdb_put(o, encoded, one ? 2 : two ? 3 : 5);
 }
 
+static void put_lzf_head(struct rdb_out *o, size_t packed, size_t len) {
+    uint8_t head[1 + 2 * RDB_LEN_BYTES_MAX] = {RDB_ENCODED_LZF};
+    uint8_t *end = write_len(write_len(head + 1, packed), len);
+    rdb_put(o, head, (size_t)(end - head));
+}
+
 /* put_lzf: false: it would not be shorter, and nothing was written. */
 static __attribute__((noinline)) bool put_lzf(struct rdb_out *o, struct span s) {
-    enum { WORTH = 4 }; /* its lengths take up to this much more */
     uint8_t packed[RDB_WHOLE_MAX];
-    size_t n = rdb_lzf_pack((const uint8_t *)s.ptr, s.len, packed, s.len - WORTH);
+    size_t n = rdb_lzf_pack((const uint8_t *)s.ptr, s.len, packed, s.len - RDB_LZF_WORTH);
     if (n == 0)
         return false;
-    uint8_t head[1 + 2 * RDB_LEN_BYTES_MAX] = {RDB_ENCODED_LZF};
-    uint8_t *end = write_len(write_len(head + 1, n), s.len);
-    rdb_put(o, head, (size_t)(end - head));
+    put_lzf_head(o, n, s.len);
     rdb_put(o, packed, n);
     return true;
 }
@@ -109,12 +113,19 @@ void rdb_put_string(struct rdb_out *o, struct span s, bool compress) {
 /* --- of a value that is written in slices --- */
 
 void rdb_blob(struct rdb_encoder *e, struct rdb_out *o, struct span s) {
+    struct rdb_coding *c = rdb_coding(e);
     if (likely(s.len <= RDB_WHOLE_MAX)) {
         rdb_put_bytes(o, s, e->compress);
         return;
     }
-    rdb_put_len(o, s.len);
-    rdb_coding(e)->rest = s;
+    c->rest = s;
+    if (e->compress) {
+        c->whole = s;
+        c->packed = 0;
+        c->how = RDB_REST_MEASURE;
+    } else {
+        rdb_put_len(o, s.len);
+    }
 }
 
 void rdb_text(struct rdb_encoder *e, struct rdb_out *o, struct span s) {
@@ -125,13 +136,57 @@ void rdb_text(struct rdb_encoder *e, struct rdb_out *o, struct span s) {
         rdb_blob(e, o, s);
 }
 
-bool rdb_rest(struct rdb_coding *c, struct rdb_out *o, size_t *bytes) {
-    if (c->rest.len == 0)
-        return true;
-    size_t n = c->rest.len < *bytes ? c->rest.len : *bytes;
-    rdb_put(o, c->rest.ptr, n);
+static void pass(struct rdb_coding *c, size_t n, size_t *bytes) {
     c->rest.ptr += n;
     c->rest.len -= n;
-    *bytes -= n;
+    *bytes -= n < *bytes ? n : *bytes;
+}
+
+/* measured: is it shorter? */
+static void measured(struct rdb_coding *c, struct rdb_out *o) {
+    c->rest = c->whole;
+    if (c->packed <= c->whole.len - RDB_LZF_WORTH) {
+        c->how = RDB_REST_PACK;
+        put_lzf_head(o, c->packed, c->whole.len);
+    } else {
+        c->how = RDB_REST_RAW;
+        rdb_put_len(o, c->whole.len);
+    }
+}
+
+static void pack_piece(struct rdb_coding *c, struct rdb_out *o, size_t *bytes) {
+    uint8_t packed[RDB_LZF_ROOM(RDB_WHOLE_MAX)];
+    size_t n = c->rest.len < RDB_WHOLE_MAX ? c->rest.len : RDB_WHOLE_MAX;
+    size_t len = rdb_lzf_pack((const uint8_t *)c->rest.ptr, n, packed, sizeof packed);
+    ASSERT(len > 0);
+    pass(c, n, bytes);
+    if (c->how == RDB_REST_PACK)
+        rdb_put(o, packed, len);
+    else
+        c->packed += len;
+}
+
+/* pack_rest: false: there is more to be packed. True: nothing is left, or all, which is to be written as it is. */
+static bool pack_rest(struct rdb_coding *c, struct rdb_out *o, size_t *bytes) {
+    while (c->how != RDB_REST_RAW) {
+        if (*bytes == 0)
+            return false;
+        pack_piece(c, o, bytes);
+        if (c->rest.len > 0)
+            continue;
+        if (c->how == RDB_REST_MEASURE)
+            measured(c, o);
+        else
+            c->how = RDB_REST_RAW;
+    }
+    return true;
+}
+
+bool rdb_rest(struct rdb_coding *c, struct rdb_out *o, size_t *bytes) {
+    if (unlikely(c->how != RDB_REST_RAW) && !pack_rest(c, o, bytes))
+        return false;
+    size_t n = c->rest.len < *bytes ? c->rest.len : *bytes;
+    rdb_put(o, c->rest.ptr, n);
+    pass(c, n, bytes);
     return c->rest.len == 0;
 }

@@ -1,7 +1,7 @@
 /* restore.c: RESTORE: a key from the payload of a DUMP, of this server or another.
  *
- * What a payload holds is always looked at to the last byte, as Redis does with sanitize-dump-payload yes: it comes from whoever
- * can send a command. */
+ * What a payload holds is always looked at to the last byte, as Redis does with sanitize-dump-payload yes: it comes
+ * from whoever can send a command. */
 #include "anax/command.h"
 #include "anax/instance.h"
 #include "dump_impl.h"

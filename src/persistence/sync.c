@@ -1,5 +1,5 @@
-/* sync.c: SYNC and PSYNC, which redis-cli --rdb and replicas begin with. There is no replication yet: they are told so, rather than
- * that nobody knows the command. */
+/* sync.c: SYNC and PSYNC, which redis-cli --rdb and replicas begin with. There is no replication yet: they are told so,
+ * rather than that nobody knows the command. */
 #include "anax/command.h"
 #include "dump_impl.h"
 

@@ -71,3 +71,30 @@ OLD = {
     "hash-ziplist": b"\x0d" + text(ziplist(b"f", b"v", b"g", 3)),
     "quicklist": b"\x0e\x02" + text(ziplist(b"a", 1)) + text(ziplist(b"b", b"c")),
 }
+
+
+def listpack(*entries):
+    """Of short texts, and of integers of 7 or 64 bits."""
+    body = b""
+    for e in entries:
+        if isinstance(e, int):
+            one = bytes([e]) if 0 <= e < 128 else b"\xf4" + struct.pack("<q", e)
+        else:
+            one = bytes([0x80 | len(e)]) + e
+        body += one + bytes([len(one)])
+    return struct.pack("<IH", 7 + len(body), len(entries)) + body + b"\xff"
+
+
+FAR = 9999999999999  # ms
+TIMES = ["HPEXPIRETIME", "k", "FIELDS", "2", "f", "g"]
+FIELDS = [(["HGET", "k", "f"], b"v"), (["HGET", "k", "g"], b"w"), (["HLEN", "k"], 2)]
+
+NEW = {  # version, type and value, [(command, reply)]
+    "set-listpack": (11, b"\x14" + text(listpack(b"a", 7, b"b")), [(["SMEMBERS", "k"], [b"7", b"a", b"b"])]),
+    "hash-metadata": (12, b"\x18" + struct.pack("<q", FAR) + b"\x02" + b"\x01" + text(b"f") + text(b"v") + b"\x00" + text(b"g") +
+                      text(b"w"), [*FIELDS, (TIMES, [FAR, -1])]),
+    "hash-listpack-ex": (12, b"\x19" + struct.pack("<q", FAR) + text(listpack(b"f", b"v", FAR, b"g", b"w", 0)),
+                         [*FIELDS, (TIMES, [FAR, -1])]),
+    "valkey-hash": (80, b"\x16\x02" + text(b"f") + text(b"v") + struct.pack("<q", FAR) + text(b"g") + text(b"w") +
+                    struct.pack("<q", -1), [*FIELDS, (TIMES, [FAR, -1])]),
+}

@@ -86,7 +86,8 @@ class Analysis:
         for tx in self.txs:
             self._collect_lists(tx)
             self._collect_registers(tx)
-        seen = {self.appends[key].get(v) for key, reads in self.reads.items() for _, values, _ in reads for v in values}
+        seen = {self.appends[key].get(v) for key, reads in self.reads.items()
+                for v in set().union(*(values for _, values, _ in reads))}
         seen |= {self.writes[key].get(v, (None,))[0] for key, reads in self.register_reads.items() for _, v in reads}
         self.happened = [tx for tx in self.txs if tx.type == "ok" or tx.type == "info" and tx in seen]
 

@@ -1,11 +1,13 @@
 """Files that cannot be loaded: the server says where and why, ends with 1, and nothing is lost but the start."""
 
+import contextlib
 import os
 import random
 import signal
 import socket
 import struct
 import sys
+import threading
 import time
 
 import pytest
@@ -217,3 +219,75 @@ def test_clients_come_and_go_while_it_is_loaded(tmp_path):
         assert server.cmd("CONFIG", "SET", "key-load-delay", 0) == b"OK"
         server.wait_ready()
         assert server.cmd("DBSIZE") == 300
+
+
+# --- on a server that runs (DEBUG RELOAD) ---
+
+
+def one_moment(server, digest, stop, seen):
+    """A client that sees all of the dataset, or that it is being loaded, or nothing after a failure."""
+    with server.connect() as c:
+        while not stop.is_set():
+            for reply in c.pipeline([["GET", "string:0"], ["DBSIZE"], ["MGET", "string:0", "string:1", "string:12", "set:none"],
+                                     ["MULTI"], ["EXISTS", "string:1", "hash:one"], ["EXEC"]]):
+                seen.add(reply.raw)
+
+
+@pytest.mark.parametrize("shards, io", PLACES)
+def test_a_reload_is_one_moment_for_clients(tmp_path, shards, io):
+    with Server("anax", shards=shards, io=io, options={"enable-debug-command": "yes"}, dir=str(tmp_path)) as server:
+        with server.connect() as c:
+            keys = len(values.fill(c, [*values.plain(), *values.with_times()]))
+            digest = c.cmd("DEBUG", "DIGEST")
+            c.ok("SAVE")
+            stop, seen = threading.Event(), set()
+            clients = [threading.Thread(target=one_moment, args=(server, digest, stop, seen)) for _ in range(4)]
+            for client in clients:
+                client.start()
+            try:
+                for _ in range(2 if harness.SLOW else 8):
+                    c.ok("DEBUG", "RELOAD", "NOSAVE")
+                    assert c.cmd("DEBUG", "DIGEST") == digest
+            finally:
+                stop.set()
+                for client in clients:
+                    client.join()
+    whole = {b"$1\r\n0\r\n", b":%d\r\n" % keys, b"*4\r\n$1\r\n0\r\n$1\r\n1\r\n$2\r\n12\r\n$-1\r\n", b"*1\r\n:2\r\n"}
+    others = {b"+OK\r\n", b"+QUEUED\r\n", b"-LOADING Redis is loading the dataset in memory\r\n",
+              b"-EXECABORT Transaction discarded because of previous errors.\r\n"}
+    assert whole <= seen <= whole | others, seen - whole - others
+
+
+def test_no_memory_for_a_reload(tmp_path):
+    """It fails as a whole: then nothing is there, and the next one succeeds; and nothing is lost of memory (which the end of the
+    server tells)."""
+    rng = random.Random(5)
+    with Server("anax", shards=3, options={"enable-debug-command": "yes"}, dir=str(tmp_path)) as server:
+        with server.connect() as c:
+            values.fill(c, [*values.plain(), *values.with_times()])
+            digest = c.cmd("DEBUG", "DIGEST")
+            c.ok("SAVE")
+        seen = set()
+        for i in range(12 if harness.SLOW else 40):
+            every = rng.choice([7, 20, 60, 200, 800, 3000, 20000, 100000])
+            outcome = None
+            with contextlib.suppress(harness.Closed, ConnectionError), server.connect() as c:
+                c.cmd("DEBUG", "FAIL-ALLOC", every)
+                outcome = c.cmd("DEBUG", "RELOAD", "NOSAVE")
+
+            def healed():
+                with contextlib.suppress(harness.Closed, ConnectionError), server.connect() as c:
+                    return c.cmd("DEBUG", "FAIL-ALLOC", 0) == b"OK" and c.info("persistence")["loading"] == "0"
+                return False
+
+            harness.wait_until(healed, "memory is there again")
+            assert server.alive(), server.log()
+            with server.connect() as c:
+                now = c.cmd("DEBUG", "DIGEST")
+                assert now in (digest, b"0" * 40), (every, outcome)
+                assert now == digest or outcome != b"OK"
+                seen.add(now == digest)
+                c.ok("DEBUG", "RELOAD", "NOSAVE")
+                assert c.cmd("DEBUG", "DIGEST") == digest
+        assert seen == {True, False}
+    assert "memory were lost" not in server.log(), server.log()

@@ -632,12 +632,53 @@ Test(rdb_encode, a_slice_is_about_as_long_as_it_is_told) {
     struct value large = {.repr = REPR_RAW, .bytes = {letters, LETTERS}};
     struct rdb_encoder e;
     struct sink s = sink_of(5000);
-    rdb_encode_begin(&e, &large, true);
+    rdb_encode_begin(&e, &large, false);
     unsigned slices = 1;
     for (; !rdb_encode_some(&e, &s.out, 16384); slices++)
         cr_assert_leq(sink_len(&s), slices * 16384U + 5);
     cr_assert_eq(slices, LETTERS / 16384);
     sink_free(&s);
+}
+
+Test(rdb_encode, long_texts_are_compressed_in_pieces) {
+    /* Piece for piece it is less, or not; a last piece of one byte. */
+    static const size_t lens[] = {65537, 65536 * 2 - 1, 65536 * 3 + 1, 65536 * 5 + 30000};
+    enum { TEXTS = 4 };
+    struct rdb_scratch scratch = {.mem = &mem};
+    char *text = malloc(LETTERS);
+    for (unsigned i = 0; i < COUNT_OF(lens) * TEXTS; i++) {
+        size_t len = lens[i / TEXTS];
+        for (size_t at = 0; at < len; at++) {
+            bool random = i % TEXTS == 1 || (i % TEXTS == 2 && at / 65536 % 2 == 0);
+            text[at] = random ? (char)rng_next(&rng) : i % TEXTS == 3 ? letters[at] : 'x';
+        }
+        struct value v = {.repr = REPR_RAW, .bytes = {text, len}}, to;
+        struct sink s = sink_of(9000);
+        struct rdb_encoder e;
+        rdb_encode_begin(&e, &v, true);
+        unsigned slices = 1;
+        for (size_t before = 0; !rdb_encode_some(&e, &s.out, 1000); slices++) {
+            cr_assert_leq(sink_len(&s) - before, 65536 + 2048);
+            before = sink_len(&s);
+        }
+        keep(&s);
+        cr_assert_geq(slices, len / 65536 + 1, "measured, and written");
+        if (i % TEXTS == 1)
+            cr_assert_eq(s.len, len + 5);
+        else if (i % TEXTS == 0)
+            cr_assert_leq(s.len, len / 80);
+        else
+            cr_assert_lt(s.len, len - len / 10);
+        struct rdb_in in = {.at = s.bytes, .end = s.bytes + s.len};
+        cr_assert_eq(rdb_decode_value(&in, RDB_STRING, &scratch, &limits, 0, &to), RDB_OK);
+        cr_assert(in.at == in.end);
+        struct blob *b = to.object;
+        cr_assert(span_eq((struct span){b->data, b->len}, v.bytes));
+        blob_unpin(&mem, b);
+        sink_free(&s);
+    }
+    free(text);
+    mem_free(&mem, scratch.bytes, scratch.cap);
 }
 
 Test(rdb_encode, what_has_no_room_is_dropped) {

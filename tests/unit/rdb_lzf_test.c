@@ -48,13 +48,14 @@ static size_t check(size_t len, size_t room) {
 
 Test(rdb_lzf, liblzf_unpacks_it) {
     for (unsigned i = 0; i < 6000; i++) {
-        size_t len = 4 + rng_below(&rng, i % 10 == 0 ? 20000 : 300);
+        size_t len = 1 + rng_below(&rng, i % 10 == 0 ? 20000 : 300);
         make(len, 1 + (unsigned)rng_below(&rng, 120), (unsigned)rng_below(&rng, 100));
-        size_t n = check(len, len + len / 8 + 8);
+        size_t n = check(len, RDB_LZF_ROOM(len));
         cr_assert_neq(n, 0, "it never takes so much");
         cr_assert_eq(check(len, n + 4), n, "a little more than it takes is enough");
         if (n > 1)
             cr_assert_eq(check(len, n - 1), 0);
+        cr_assert_eq(check(len, RDB_LZF_ROOM(len)), n, "the same each time");
     }
 }
 
@@ -70,10 +71,10 @@ Test(rdb_lzf, copies_of_every_length_and_distance) {
 Test(rdb_lzf, one_letter_and_the_longest) {
     memset(text, 'x', sizeof text);
     cr_assert_leq(check(sizeof text, 1000), 3 * (RDB_WHOLE_MAX / 264 + 2));
-    for (size_t len = 4; len < 700; len++)
-        cr_assert_gt(check(len, len + 10), 0U);
+    for (size_t len = 1; len < 700; len++)
+        cr_assert_gt(check(len, RDB_LZF_ROOM(len)), 0U);
     make(sizeof text, 20, 60);
-    cr_assert_gt(check(sizeof text, sizeof text), 0U);
+    cr_assert_gt(check(sizeof text, RDB_LZF_ROOM(sizeof text)), 0U);
 }
 
 Test(rdb_lzf, is_about_as_short_as_what_liblzf_makes) {
@@ -85,7 +86,7 @@ Test(rdb_lzf, is_about_as_short_as_what_liblzf_makes) {
             at +=
                 (size_t)sprintf((char *)text + at, "{\"id\":%u,\"name\":\"user %u\",\"on\":true},",
                                 (unsigned)rng_below(&rng, 100000), (unsigned)rng_below(&rng, 900));
-        ours += check(at, at + at / 8 + 8);
+        ours += check(at, RDB_LZF_ROOM(at));
         theirs += lzf_compress(text, (unsigned)at, out, sizeof out);
     }
     cr_assert_leq(ours, theirs + theirs / 50);

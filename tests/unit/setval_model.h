@@ -14,6 +14,8 @@ static char texts[NAMES][NAME_BYTES];
 static struct span names[NAMES];
 static int64_t numbers[NAMES];
 static bool is_number[NAMES];
+static uint16_t
+    places[8192]; /* by hash, with linear probing: one more than the number of a name; 0: none */
 
 static const struct set_kind usual = {512, {.entries_max = 128, .bytes_max = 64}};
 static const struct set_kind tiny = {8, {.entries_max = 4, .bytes_max = 8}};
@@ -46,6 +48,16 @@ static void name(unsigned i, struct rng *g) {
     names[i] = (struct span){texts[i], len};
 }
 
+/* place_of: where a text is, or would be. */
+static inline uint16_t *place_of(struct span text) {
+    uint32_t at = (uint32_t)hash_of(text);
+    for (;; at++) {
+        uint16_t *place = &places[at % (sizeof places / sizeof *places)];
+        if (*place == 0 || span_eq(text, names[*place - 1]))
+            return place;
+    }
+}
+
 static inline void setup(void) {
     uint64_t seed = 3;
     struct rng g;
@@ -53,24 +65,20 @@ static inline void setup(void) {
     rng_seed(&g, 9);
     for (unsigned i = 0; i < NAMES; i++) {
         name(i, &g);
-        for (unsigned j = 0; j < i; j++) { /* borders lie close to each other */
-            if (span_eq(names[i], names[j])) {
-                names[i].len = (size_t)snprintf(texts[i], NAME_BYTES, "again %u", i);
-                is_number[i] = false;
-                break;
-            }
+        if (*place_of(names[i]) != 0) { /* borders lie close to each other */
+            names[i].len = (size_t)snprintf(texts[i], NAME_BYTES, "again %u", i);
+            is_number[i] = false;
         }
+        *place_of(names[i]) = (uint16_t)(i + 1);
     }
 }
 
 static inline unsigned index_of(const struct lp_item *item) {
     char digits[STRVAL_INT_BYTES];
     struct span text = lp_item_text(item, digits);
-    for (unsigned i = 0; i < NAMES; i++)
-        if (span_eq(text, names[i]))
-            return i;
-    cr_assert_fail("a member that nobody has added: %.*s", (int)text.len, text.ptr);
-    return 0;
+    uint16_t place = *place_of(text);
+    cr_assert_neq(place, 0, "a member that nobody has added: %.*s", (int)text.len, text.ptr);
+    return place - 1U;
 }
 
 static inline bool is_int(unsigned i) {
