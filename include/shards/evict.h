@@ -86,9 +86,11 @@ struct access {
 struct access *keyspace_access(struct keyspace *k);
 void access_renew(struct access *a, int64_t now_ms);
 void access_count(struct access *a, struct entry *e);
-/* access_at: what it remembers is right for now_ms, Unix time. */
+/* access_at: what it remembers is right for now_ms, Unix time. A clock that was set back a little is waited for; else what
+ * was used in between looks long unused, until it is used again. */
+enum { ACCESS_SET_BACK_MS_MAX = 3600 * 1000 };
 static inline void access_at(struct access *a, int64_t now_ms) {
-    if (unlikely(now_ms >= a->due_ms))
+    if (unlikely((uint64_t)(a->due_ms - 1 - now_ms) > ACCESS_SET_BACK_MS_MAX))
         access_renew(a, now_ms);
 }
 /* access_use: e is read, or looked up to be changed. Stores only what is new, so that mostly the line stays clean. */

@@ -16,8 +16,7 @@ void access_init(struct access *a) {
 
 void access_renew(struct access *a, int64_t now_ms) {
     int64_t second = now_ms / 1000;
-    if (second > a->second) /* else the clock was set back */
-        a->second = second;
+    a->second = second;
     a->due_ms = (a->second + 1) * 1000;
     a->now = a->kind == ACCESS_COUNTED ? (uint32_t)(a->second / 60 & MINUTE_MASK) << COUNT_BITS
                                        : (uint32_t)a->second & ACCESS_MASK;

@@ -297,8 +297,10 @@ enum rdb_result rdb_decode_value(struct rdb_in *in, uint8_t type, struct rdb_scr
         d.type = type;
         val_init(&d.v, s->mem, out->type);
         r = decode_rest(&d, out);
-        if (unlikely(r != RDB_OK))
+        if (unlikely(r != RDB_OK)) {
             val_destroy(&d.v);
+            *out = (struct value){.type = out->type}; /* nothing to be freed */
+        }
     }
     if (unlikely(r != RDB_OK && r != RDB_MODULE))
         in->at = from;

@@ -157,7 +157,7 @@ def test_no_memory(io):
             c.ok("SET", "key:%d" % i, "x" * 500)
         c.cmd("SADD", "set", *range(100_000), "text")
         failures = 0
-        for every in (1, 2, 3, 4, 5, 7, 9, 13, 20, 40):
+        for every in (5, 6, 7, 8, 9, 11, 13, 17, 20, 30, 40):
             attempt(s, "DEBUG", "FAIL-ALLOC", every)
             for command in ("SAVE", "BGSAVE"):
                 failures += isinstance(attempt(s, command), Error)
