@@ -59,11 +59,18 @@ enum room { ROOM_NONE, ROOM_THERE, ROOM_LATER };
  * before others have paid for it, up to a bound. Usually one compare; else O(bytes) in evicted keys. */
 enum room room_ask_slow(struct shard *s, int64_t bytes, struct room_wait *w) ON_SHARD;
 static inline ON_SHARD enum room room_ask(struct shard *s, int64_t bytes, struct room_wait *w) {
-    bool fits = budget_fits(&s->share, room_used(s), bytes) && (w == NULL || w->held == 0);
+    bool begun = w != NULL && (w->held != 0 || w->tried != 0);
+    bool fits = budget_fits(&s->share, room_used(s), bytes) && !begun;
     return likely(fits) ? ROOM_THERE : room_ask_slow(s, bytes, w);
 }
 void room_wait(struct shard *s, struct room_wait *w,
                void (*then)(struct shard *s, struct room_wait *w)) ON_SHARD;
+/* room_forgo: nobody asks again; on whichever shard. */
+static inline void room_forgo(struct shard *s, struct room_wait *w) {
+    budget_get(&s->share, w->held);
+    w->held = 0;
+    w->tried = 0;
+}
 /* room_here: without the help of other shards. */
 bool room_here(struct shard *s, int64_t bytes) ON_SHARD;
 /* room_of_others: may it be that only other shards can make room? */

@@ -205,10 +205,10 @@ enum room room_ask_slow(struct shard *s, int64_t bytes, struct room_wait *w) {
     bool there = make_here(s, bytes, UINT64_MAX);
     int to = there ? -1 : giver(s, at);
     press(s);
-    if (to < 0)
+    if (to < 0) {
         at->tried = 0;
-    if (to < 0)
         return there ? ROOM_THERE : ROOM_NONE;
+    }
     if (w == NULL)
         return owe(s, bytes);
     int64_t lacks = room_used(s) + bytes - s->share.bytes;

@@ -399,6 +399,7 @@ static ON_SHARD void part_go(struct part *p, struct shard *at) {
         p->awaited++;
         if (!wait_for(p, at)) {
             p->awaited--;
+            room_forgo(at, &p->room);
             for (uint32_t i = p->at; i != OP_END; i = b->ops[i].next)
                 b->ops[i].kind = OP_NOMEM;
             (void)part_run_rest(p, at, true);

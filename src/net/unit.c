@@ -538,8 +538,7 @@ static void give_back(struct unit *u, struct shard *home) {
     for (unsigned i = 0; i < u->tx.part_count; i++) {
         struct part *p = part_of(u, &u->tx.parts[i]);
         redeem(p, home, INT64_MAX);
-        budget_get(&home->share, p->room.held);
-        p->room.held = 0;
+        room_forgo(home, &p->room);
     }
 }
 

@@ -1,6 +1,7 @@
 /* dump.c: payloads, and DUMP. See dump_impl.h. */
 #include "anax/command.h"
 #include "anax/instance.h"
+#include "anax/val.h"
 #include "dump_impl.h"
 #include "rdb_types_impl.h"
 #include <endian.h>
@@ -38,6 +39,20 @@ static void drop(struct dump *d) {
     d->blob = NULL;
 }
 
+/* Behind a set whose members have times come these, as a file has them before it: other servers look at nothing behind a
+ * value. */
+static bool has_times(const struct value *v) {
+    return v->type == VALUE_SET && v->repr == REPR_OBJECT &&
+           ((const struct object *)v->object)->due_ms != OBJECT_NEVER;
+}
+
+static void put_times(struct rdb_out *o, const struct value *v) {
+    struct rdb_encoder e;
+    rdb_encode_begin(&e, v, false);
+    while (!rdb_encode_times(&e, o, SIZE_MAX) && !o->failed) {
+    }
+}
+
 bool dump_value(struct dump *d, const struct value *v, bool compress) {
     struct rdb_encoder e;
     size_t from = (size_t)(d->out.at - d->begin);
@@ -45,6 +60,8 @@ bool dump_value(struct dump *d, const struct value *v, bool compress) {
     rdb_put(&d->out, &e.type, sizeof e.type);
     while (!rdb_encode_some(&e, &d->out, SIZE_MAX) && !d->out.failed) {
     }
+    if (has_times(v))
+        put_times(&d->out, v);
     uint16_t version = htole16(e.version);
     rdb_put(&d->out, &version, sizeof version);
     uint64_t crc = 0;

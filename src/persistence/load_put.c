@@ -1,12 +1,12 @@
 /* load_put.c: records into the keyspace of the shard that they belong to. */
-#include "anax/setval.h"
+#include "anax/val.h"
 #include "load_impl.h"
+#include "rdb_read_impl.h"
 #include "shards/clock.h"
 #include "shards/evict.h"
-#include <endian.h>
 #include <string.h>
 
-enum { LOOK_AHEAD = 8, TIMES_AT_ONCE = 64 };
+enum { LOOK_AHEAD = 8 };
 
 /* --- one record --- */
 
@@ -32,68 +32,15 @@ static ON_SHARD uint32_t access_of(struct shard *s, const struct record *r) {
 
 /* --- times of a set's members --- */
 
-static struct set_kind set_kind_now(const struct shard *s) {
-    const struct config *c = instance_of(s)->config;
-    return (struct set_kind){.intset_max = (uint64_t)c->set_intset_entries_max,
-                             .fields = {.entries_max = (uint64_t)c->set_listpack_entries_max,
-                                        .bytes_max = (uint64_t)c->set_listpack_bytes_max}};
-}
-
-/* set_times: of one field of RDB_AUX_MEMBER_TTLS. */
-static enum rdb_result set_times(struct shard *s, struct val *v, struct span field) {
-    struct rdb_in in = {.at = (const uint8_t *)field.ptr,
-                        .end = (const uint8_t *)field.ptr + field.len};
-    struct field_time times[TIMES_AT_ONCE];
-    struct set_kind kind = set_kind_now(s);
-    while (in.at < in.end) {
-        uint32_t n = 0;
-        for (; n < TIMES_AT_ONCE && in.at < in.end; n++) {
-            uint64_t len, ms;
-            if (rdb_get_len(&in, &len) != RDB_OK || len > (size_t)(in.end - in.at) ||
-                (size_t)(in.end - in.at) - len < sizeof ms)
-                return RDB_CORRUPT;
-            times[n].name = (struct span){(const char *)in.at, (size_t)len};
-            memcpy(&ms, in.at + len, sizeof ms);
-            times[n].expire_ms = (int64_t)le64toh(ms);
-            in.at += len + sizeof ms;
-        }
-        if (!setval_set_times(v, &kind, times, n, s->wall_ms))
-            return RDB_NOMEM;
-    }
-    return RDB_OK;
-}
-
 /* time_members: what the fields before the record say; *value is what is to be stored after that. */
 static enum rdb_result time_members(struct load_at *a, struct rdb_in *in, const struct record *r,
                                     struct value *value) {
     struct shard *s = a->shard;
-    struct val v;
     struct rdb_in before = {.at = r->start, .end = r->key};
-    enum rdb_result result = RDB_OK;
-    if (value->repr == REPR_OBJECT)
-        val_of_object(&v, &s->mem, value->object);
-    else
-        val_of_bytes(&v, &s->mem, VALUE_SET, value->repr == REPR_RAW ? VAL_INTSET : VAL_LISTPACK,
-                     (uint8_t *)(uintptr_t)value->bytes.ptr, (uint32_t)value->bytes.len,
-                     (uint32_t)value->bytes.len);
-    while (result == RDB_OK && before.at < before.end && *before.at == RDB_OP_AUX) {
-        struct span field;
-        before.at++;
-        result = rdb_skip_string(&before); /* its name */
-        if (result == RDB_OK)
-            result = rdb_get_string(&before, &a->times, &field);
-        if (result == RDB_OK)
-            result = set_times(s, &v, field);
-    }
-    if (val_object(&v) != NULL) {
-        value->repr = REPR_OBJECT;
-        value->object = val_object(&v);
-    }
-    if (result == RDB_CORRUPT || result == RDB_MORE) {
-        in->why = "the times of a set's members are not what they should be";
-        in->bad = r->start;
-        return RDB_CORRUPT;
-    }
+    enum rdb_result result =
+        rdb_get_times(&before, &a->times, instance_of(s)->config, s->wall_ms, value);
+    in->why = before.why;
+    in->bad = r->start;
     return result;
 }
 

@@ -55,6 +55,12 @@ void rdb_scratch_free(struct rdb_scratch *s);
 enum rdb_result rdb_text_span(struct rdb_in *in, const struct rdb_text *t, struct rdb_scratch *s,
                               struct span *out);
 
+/* rdb_get_times: auxiliary fields from in->at on: those that are RDB_AUX_MEMBER_TTLS tell times of members of *value, a set, which
+ * may be another object then, whatever the result. s: not the one that the value may lie in. (rdb_times.c) */
+struct config;
+enum rdb_result rdb_get_times(struct rdb_in *in, struct rdb_scratch *s, const struct config *limits,
+                              int64_t now_ms, struct value *value);
+
 /* --- many of them --- */
 
 #define RDB_COUNT_UNTOLD UINT64_MAX

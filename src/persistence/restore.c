@@ -4,7 +4,9 @@
  * from whoever can send a command. */
 #include "anax/command.h"
 #include "anax/instance.h"
+#include "anax/val.h"
 #include "dump_impl.h"
+#include "rdb_read_impl.h"
 #include "shards/assert.h"
 #include "shards/evict.h"
 
@@ -73,14 +75,29 @@ struct restoring {
     uint8_t type;
 };
 
+static bool has_object(const struct value *v) {
+    return v->repr == REPR_OBJECT && v->object != NULL;
+}
+
+/* decode_times: what stands behind a set (dump.c); the set is gone when that is wrong. */
+static enum rdb_result decode_times(struct restoring *w, struct mem *m) {
+    struct rdb_scratch s = {.mem = m};
+    enum rdb_result result = rdb_get_times(&w->in, &s, w->limits, w->now_ms, &w->value);
+    mem_free(m, s.bytes, s.cap);
+    if (result != RDB_OK && has_object(&w->value)) {
+        struct val v;
+        val_of_object(&v, m, w->value.object);
+        val_destroy(&v);
+    }
+    return result;
+}
+
 static void decode(void *state, struct mem *m) {
     struct restoring *w = state;
     w->scratch = (struct rdb_scratch){.mem = m};
     w->result = rdb_decode_value(&w->in, w->type, &w->scratch, w->limits, w->now_ms, &w->value);
-}
-
-static bool has_object(const struct value *v) {
-    return v->repr == REPR_OBJECT && v->object != NULL;
+    if (unlikely(w->result == RDB_OK && w->in.at < w->in.end && w->value.type == VALUE_SET))
+        w->result = decode_times(w, m);
 }
 
 /* is_good: it was a value to the last byte, and not an empty one (whose fields may have died since). */

@@ -165,6 +165,35 @@ def test_fields_that_are_dead_by_then(a):
     assert a.cmd("EXISTS", "none") == 0
 
 
+@pytest.mark.parametrize("members", [[b"a", b"b", b"c"], [b"1", b"2", b"3"], [b"%d" % i for i in range(3000)],
+                                     [b"member%d" % i for i in range(3000)]], ids=["texts", "ints", "bitmaps", "table"])
+@pytest.mark.parametrize("long_elements", ["1", LONG_ELEMENTS_USUAL])
+def test_members_that_expire(both, members, long_elements):
+    """Go along behind the value, where Redis does not look."""
+    a, b = both
+    a.ok("DEBUG", "LONG-ELEMENTS", long_elements)
+    a.cmd("SADD", "s", *members)
+    a.cmd("SADDEX", "s", "100000", members[0], "new")
+    a.cmd("SADDEX", "s", "1", "goes")
+    want = digests(a, ["s"])
+    dump = a.cmd("DUMP", "s")
+    assert payloads.version(dump) == 10
+    b.ok("RESTORE", "s", "0", dump)
+    assert sorted(b.cmd("SMEMBERS", "s")) == sorted(members + [b"new", b"goes"])
+    while a.cmd("SISMEMBER", "s", "goes"):
+        pass
+    a.ok("RESTORE", "again", "0", dump)
+    assert sorted(a.cmd("SMEMBERS", "again")) == sorted(members + [b"new"])
+    assert 90000 < a.cmd("FIELDTTL", "again", "new") <= 100000
+    assert [a.cmd("FIELDTTL", key, m) > 0 for key in ("s", "again") for m in (members[0], members[1])] == [True, False] * 2
+    assert digests(a, ["again"])["again"] == digests(a, ["s"])["s"] != want["s"]
+    body = dump[:-10]
+    for wrong in (body[:-1], body[:-9], body + b"\0", body.replace(b"anax-member", b"anax-nebmer")[:-3]):
+        survive(a, payloads.seal(wrong, 10))
+    assert a.cmd("RESTORE", "wrong", "0", payloads.seal(body + b"\0", 10)) == b"ERR Bad data format"
+    a.ok("DEBUG", "LONG-ELEMENTS", LONG_ELEMENTS_USUAL)
+
+
 # --- RESTORE's options -----------------------------------------------------------------------------
 
 
@@ -381,6 +410,8 @@ def test_no_memory_is_lost(counted, peer, shards, io, long_elements):
         keys = values.fill(b, values.plain())
         conn.ok("DEBUG", "LONG-ELEMENTS", long_elements)
         churn(conn, keys, [b.cmd("DUMP", key) for key in keys])
+        conn.cmd("SADDEX", "s", "100000", *["m%d" % i for i in range(500)])
+        churn(conn, ["s"], [conn.cmd("DUMP", "s")])
         assert conn.cmd("DBSIZE") >= len(keys)
 
 

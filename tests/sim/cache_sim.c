@@ -320,6 +320,16 @@ static void look_at_all(void) {
     }
 }
 
+/* check_budget: nothing of the limit is lost: it is in the pool, or somebody's (budget.h, invariant 1). */
+static void check_budget(void) {
+    int64_t sum = 0;
+    for (unsigned i = 0; i < cw.w.n; i++)
+        sum += shards_get(cw.w.shards, i)->share.bytes;
+    sum += atomic_load(&shards_get(cw.w.shards, 0)->share.budget->pool);
+    if (sum != limit_bytes)
+        fail("pool and shares are not the limit");
+}
+
 static void phase(void) {
     static const enum evict_policy policies[] = {
         EVICT_NONE,           EVICT_ALLKEYS_LRU,     EVICT_ALLKEYS_LFU,     EVICT_ALLKEYS_LRM,
@@ -332,6 +342,7 @@ static void phase(void) {
         step();
     settle();
     rounds(8, 50000000);
+    check_budget();
     if (!lowered && any_may_go() && used() > limit_bytes)
         fail("used_memory stays above maxmemory");
     if (cw.policy == EVICT_NONE && evicted() != before)
