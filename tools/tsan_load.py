@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """tsan_load.py: a short, checked load on a server built with ThreadSanitizer ($ANAX_BIN), on both backends,
-with borrowing on and off; a report in its log is a failure. Called by .ci/run."""
+with borrowing on and off, which is saved meanwhile and then loaded again under load; a report in its log is a failure.
+Called by .ci/run."""
 
 import os
 import random
@@ -12,9 +13,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(ROOT, "tests"), os.path.join(ROOT, "tests", "clients")]
 
 import load
-from harness import Closed, Server
+from harness import Closed, Server, wait_until
 
 RUN_S = 4
+RELOADS_S = 1
 
 
 def whole_server_commands(server, stop):
@@ -103,37 +105,85 @@ def long_ones(server, stop, seed):
             long_ones(server, stop, seed + 100)
 
 
+def saver(server, stop):
+    """Saves in the background, one after the other; some are cancelled."""
+    r = random.Random(1)
+    try:
+        with server.connect() as c:
+            while time.monotonic() < stop:
+                c.cmd("BGSAVE")
+                if r.random() < 0.2:
+                    c.cmd("BGSAVE", "CANCEL")
+                wait_until(lambda: c.info("persistence")["rdb_bgsave_in_progress"] == "0", "a save is over", 60)
+    except (Closed, OSError):
+        pass
+
+
+def beside(server, seconds, *doers):
+    """Threads that do these things to the server for so long."""
+    stop = time.monotonic() + seconds
+    threads = [threading.Thread(target=do, args=(server, stop, *args)) for do, *args in doers]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def join_all(threads):
+    for thread in threads:
+        thread.join()
+
+
+def loaded(server):
+    """Load whose every reply is looked at, beside all else, while saves happen; returns what was wrong."""
+    threads = beside(server, RUN_S, (whole_server_commands,), (watcher,), (saver,),
+                     *((do, seed) for do in (across_shards, long_ones) for seed in range(3)))
+    wrong = []
+    for seed, shape in enumerate((dict(clients=20, requests=2000, pipeline=1), dict(clients=8, requests=8000, pipeline=50),
+                                  dict(clients=1, requests=500), dict(clients=20, requests=2000, ttl=(1, 2), pipeline=4))):
+        stats = load.run(server.address, ratio=(1, 1), seed=seed, **shape)
+        if stats["wrong"]:
+            wrong.append(stats)
+    join_all(threads)
+    saves = int(server.info("persistence")["rdb_saves"])
+    if saves == 0:
+        wrong.append("no save ended well")
+    print("%d saves" % saves, end=", ")
+    return wrong
+
+
+def reloaded(server):
+    """The dataset of all shards goes and comes back from its file, while others write; returns what was wrong."""
+    threads = beside(server, RELOADS_S, (whole_server_commands,), *((do, seed) for do in (across_shards, long_ones) for seed in range(2)))
+    wrong, n = [], 0
+    with server.connect() as c:
+        c.sock.settimeout(60)
+        while not wrong and (n < 2 or any(thread.is_alive() for thread in threads)):
+            reply = c.cmd("DEBUG", "RELOAD")
+            n += 1
+            if reply != b"OK":
+                wrong.append(reply)
+    join_all(threads)
+    print("%d reloads" % n, end=", ")
+    return wrong
+
+
 def main():
     bad = 0
     for io in ("uring", "epoll"):
         for borrow in (True, False):
             server = Server("anax", shards=4, io=io, borrow=borrow, options={"enable-debug-command": "local"})
             assert server.cmd("DEBUG", "LONG-ELEMENTS", 8) == b"OK"
-            stop = time.monotonic() + RUN_S
-            beside = [threading.Thread(target=f, args=(server, stop)) for f in (whole_server_commands, watcher)]
-            beside += [threading.Thread(target=across_shards, args=(server, stop, seed)) for seed in range(3)]
-            beside += [threading.Thread(target=long_ones, args=(server, stop, seed)) for seed in range(3)]
-            for thread in beside:
-                thread.start()
-            wrong = []
-            for seed, shape in enumerate((dict(clients=20, requests=2000, pipeline=1), dict(clients=8, requests=8000, pipeline=50),
-                          dict(clients=1, requests=500), dict(clients=20, requests=2000, ttl=(1, 2), pipeline=4))):
-                stats = load.run(server.address, ratio=(1, 1), seed=seed, **shape)
-                if stats["wrong"]:
-                    wrong.append(stats)
-            for thread in beside:
-                thread.join()
-            log_before_stop = server.log()
+            print("%s, borrowing %s" % (io, "on" if borrow else "off"), end=": ")
+            wrong = loaded(server) + reloaded(server)
+            text = server.log()
             try:
                 server.stop()
-                text = log_before_stop
             except AssertionError as e:
                 text = str(e)
                 bad += 1
             if wrong or "WARNING: ThreadSanitizer" in text:
                 bad += 1
-            print("%s, borrowing %s: %s" % (io, "on" if borrow else "off", "wrong: %s" % wrong if wrong else
-                                            text[-6000:] if "ThreadSanitizer" in text else "clean"))
+            print("wrong: %s" % wrong if wrong else text[-6000:] if "ThreadSanitizer" in text else "clean")
     return 1 if bad else 0
 
 

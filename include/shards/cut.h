@@ -34,8 +34,9 @@ bool keyspace_cut_lost(const struct keyspace *k);
 /* keyspace_cut_touch: tells what is light under this hash and is going to be changed. False: something heavy has to be told
  * first, and comes next. O(1) and what telling costs. */
 bool keyspace_cut_touch(struct keyspace *k, unsigned db, uint64_t hash) ON_SHARD;
-/* keyspace_cut_walk: tells entries of some buckets; true when more is left. It stops at what is heavy. */
-bool keyspace_cut_walk(struct keyspace *k, unsigned buckets) ON_SHARD;
+/* keyspace_cut_walk: tells entries of a few buckets, of one when clock_fine_ns() is until_ns already; true when more is left. It
+ * stops at what is heavy. */
+bool keyspace_cut_walk(struct keyspace *k, uint64_t until_ns) ON_SHARD;
 /* keyspace_cut_heavy: the heavy entry that is to be told next, and where it was at the cut; NULL: none. The same one until
  * keyspace_cut_told says that it was told. */
 const struct entry *keyspace_cut_heavy(struct keyspace *k, unsigned *db) ON_SHARD;

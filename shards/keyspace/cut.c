@@ -1,5 +1,6 @@
 /* cut.c: see shards/cut.h. */
 #include "cut_impl.h"
+#include "shards/clock.h"
 
 enum { WALK_AHEAD = 8 }; /* buckets that are fetched together */
 
@@ -161,18 +162,16 @@ static ON_SHARD void fetch_ahead(const struct table *t) {
         chain_prefetch(table_bucket(t, at[i]));
 }
 
-bool cut_walk(struct table *t, unsigned *buckets) {
-    while (t->cut_cursor < BUCKET_SCAN_END && t->bucket_count != 0) {
-        if (*buckets == 0)
-            return false;
+bool cut_walk(struct table *t, uint64_t until_ns) {
+    if (t->bucket_count != 0)
         fetch_ahead(t);
-        for (unsigned n = 0; n < WALK_AHEAD && t->cut_cursor < BUCKET_SCAN_END; n++) {
-            uint32_t i = table_index(t, bucket_scan_hash(t->cut_cursor));
-            if (!walk_chain(t, table_bucket(t, i)))
-                return false;
-            t->cut_cursor = bucket_scan_next(t->cut_cursor, i, t->base, t->bucket_count);
-        }
-        *buckets -= *buckets < WALK_AHEAD ? *buckets : WALK_AHEAD;
+    for (unsigned n = 0; t->cut_cursor < BUCKET_SCAN_END && t->bucket_count != 0; n++) {
+        if (n == WALK_AHEAD || (n != 0 && clock_fine_ns() >= until_ns))
+            return false;
+        uint32_t i = table_index(t, bucket_scan_hash(t->cut_cursor));
+        if (!walk_chain(t, table_bucket(t, i)))
+            return false;
+        t->cut_cursor = bucket_scan_next(t->cut_cursor, i, t->base, t->bucket_count);
     }
     table_close(t);
     return true;

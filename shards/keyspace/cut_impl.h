@@ -17,8 +17,8 @@ struct cut {
 
 uint64_t cut_begin(struct cut *c, struct table **tables, unsigned databases, cut_tell_fn *tell,
                    void *arg) ON_SHARD;
-/* cut_walk: about *buckets of this table, which it takes off; true: to its end, and the cut is done with it. */
-bool cut_walk(struct table *t, unsigned *buckets) ON_SHARD;
+/* cut_walk: a few buckets of this table; true: to its end, and the cut is done with it. */
+bool cut_walk(struct table *t, uint64_t until_ns) ON_SHARD;
 /* cut_leave: the cut is done with this table, whatever it holds. */
 void cut_leave(struct table *t) ON_SHARD;
 bool cut_touch(struct table *t, uint64_t hash) ON_SHARD;

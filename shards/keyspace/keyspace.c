@@ -41,7 +41,7 @@ static ON_SHARD void table_empty(struct table *t) {
 void keyspace_destroy(struct keyspace *k) {
     shard_claim();
     keyspace_cut_mute(k);
-    while (keyspace_cut_walk(k, UINT32_MAX)) {
+    while (keyspace_cut_walk(k, UINT64_MAX)) {
     }
     for (unsigned db = 0; db < k->databases; db++) {
         struct table *t = k->tables[db];
@@ -366,13 +366,13 @@ void keyspace_cut_told(struct keyspace *k) {
     cut_heavy_told(&k->cut);
 }
 
-bool keyspace_cut_walk(struct keyspace *k, unsigned buckets) {
+bool keyspace_cut_walk(struct keyspace *k, uint64_t until_ns) {
     for (unsigned db = 0; k->cut.open != 0 && db < k->databases; db++)
         if (k->tables[db] != NULL && k->tables[db]->cut != NULL &&
-            !cut_walk(k->tables[db], &buckets))
+            !cut_walk(k->tables[db], until_ns))
             return true;
     for (struct dead_table *g = k->graves; k->cut.open != 0 && g != NULL; g = g->next)
-        if (g->table->cut != NULL && !cut_walk(g->table, &buckets))
+        if (g->table->cut != NULL && !cut_walk(g->table, until_ns))
             return true;
     return k->cut.open != 0;
 }

@@ -2,8 +2,6 @@
 #include "shards/snapshot.h"
 #include "shards/clock.h"
 
-enum { WALK_BUCKETS = 16 }; /* between two looks at the clock */
-
 void snapshot_init(struct snapshot *s, struct keyspace *k, const struct snapshot_hooks *hooks) {
     *s = (struct snapshot){.keyspace = k, .hooks = *hooks};
 }
@@ -54,7 +52,7 @@ static ON_SHARD bool heavy_some(struct snapshot *s, const struct entry *e, unsig
 }
 
 /* some: false: there is nothing more, or nothing can go on for now. */
-static ON_SHARD bool some(struct snapshot *s) {
+static ON_SHARD bool some(struct snapshot *s, uint64_t until_ns) {
     unsigned db;
     if (s->sink != NULL) {
         const struct entry *heavy = keyspace_cut_heavy(s->keyspace, &db);
@@ -63,11 +61,11 @@ static ON_SHARD bool some(struct snapshot *s) {
         if (!s->sink->room(s->sink))
             return false;
     }
-    return keyspace_cut_walk(s->keyspace, WALK_BUCKETS);
+    return keyspace_cut_walk(s->keyspace, until_ns);
 }
 
 bool snapshot_some(struct snapshot *s, uint64_t until_ns) {
-    while (some(s) && clock_fine_ns() < until_ns) {
+    while (some(s, until_ns) && clock_fine_ns() < until_ns) {
     }
     bool more = keyspace_cut_open(s->keyspace);
     if (!more && s->is_active)

@@ -46,6 +46,8 @@ enum rdb_result rdb_get_times(struct rdb_in *in, struct rdb_scratch *s, const st
         .fields = {.entries_max = (uint64_t)limits->set_listpack_entries_max,
                    .bytes_max = (uint64_t)limits->set_listpack_bytes_max}};
     struct val v;
+    if (value->repr == REPR_OBJECT && value->object == NULL)
+        return RDB_OK; /* nothing was left of it */
     if (value->repr == REPR_OBJECT)
         val_of_object(&v, s->mem, value->object);
     else

@@ -218,6 +218,7 @@ static bool chain_more(struct rdb_out *o) {
 }
 
 static void chain_floor(struct save_part *p, bool last) {
+    ASSERT(p->chain_end != NULL);
     for (struct save_block *b = p->chain; b != NULL; b = b->next)
         b->floor = true;
     p->chain_end->last = last;

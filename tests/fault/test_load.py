@@ -290,3 +290,29 @@ def test_no_memory_for_a_reload(tmp_path):
                 c.ok("DEBUG", "RELOAD", "NOSAVE")
                 assert c.cmd("DEBUG", "DIGEST") == digest
         assert seen == {True, False}
+
+
+@pytest.mark.parametrize("shards, io", PLACES[:2])
+@pytest.mark.parametrize("how", ["TERM", "SHUTDOWN", "SHUTDOWN SAVE"])
+def test_the_end_while_it_is_reloaded(tmp_path, shards, io, how):
+    """The file has all; the databases have a part of it, which must not take its place."""
+    options = {"enable-debug-command": "yes", "save": "1 1"}
+    server = Server("anax", shards=shards, io=io, options=options, dir=str(tmp_path))
+    try:
+        with server.connect() as c, server.connect() as other:
+            c.pipeline([["SET", "key-%d" % i, "v"] for i in range(500)])
+            c.ok("SAVE")
+            file = (tmp_path / "dump.rdb").read_bytes()
+            c.ok("CONFIG", "SET", "key-load-delay", 5000)
+            c.send(harness.encode(["DEBUG", "RELOAD", "NOSAVE"]))
+            harness.wait_until(lambda: int(other.info("persistence").get("loading_loaded_bytes", 0)) > 100, "it loads")
+            if how == "TERM":
+                server.process.send_signal(signal.SIGTERM)
+            else:
+                other.send(harness.encode(how.split()))
+            assert server.process.wait(harness.DEADLINE_S) == 0, server.log()
+    finally:
+        server.kill()
+    assert (tmp_path / "dump.rdb").read_bytes() == file
+    assert sorted(os.listdir(tmp_path)) == ["dump.rdb"]
+    assert "memory were lost" not in server.log(), server.log()
