@@ -80,7 +80,7 @@ def start(kind, policy, shards):
     if kind == "redis":
         args = ["redis-server", "--port", port, "--save", "", "--appendonly", "no", "--maxmemory-policy", policy]
     else:
-        args = [servers.ANAX, "--port", port, "--shards", shards, "--maxmemory-policy", policy]
+        args = [servers.ANAX, "--port", port, "--save", "", "--shards", shards, "--maxmemory-policy", policy]
     return servers.Server(kind, args, port, None)
 
 

@@ -86,7 +86,7 @@ class Server:
 
 def anax(shards, cores, borrow=None, io=None, name=None, extra=()):
     port = free_port()
-    args = [ANAX, "--port", port, "--bind", "127.0.0.1", "--shards", shards]
+    args = [ANAX, "--port", port, "--bind", "127.0.0.1", "--save", "", "--shards", shards]
     if borrow is not None:
         args += ["--shard-borrow", "yes" if borrow else "no"]
     if io:

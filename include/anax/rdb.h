@@ -67,7 +67,8 @@ static inline void rdb_put(struct rdb_out *o, const void *bytes, size_t len) {
     o->at += len;
 }
 void rdb_put_len(struct rdb_out *o, uint64_t len);
-/* rdb_put_string: as an integer where that is what it says, compressed where `compress` and that is shorter. */
+/* rdb_put_string: as an integer where that is what it says, compressed where `compress` and that is shorter (one of more than
+ * 64 KiB is not: what is written in slices is). */
 void rdb_put_string(struct rdb_out *o, struct span s, bool compress);
 
 /* A value being written, in slices. The fields are rdb_encode.c's. It stays where it is meanwhile. */
@@ -90,8 +91,6 @@ bool rdb_encode_times(struct rdb_encoder *e, struct rdb_out *o, size_t bytes);
 /* rdb_encode_key: what comes before the value: expiry (EXPIRE_NEVER: none), type, key; and for a set whose members have
  * times, an auxiliary field that says which (README of src/persistence). */
 void rdb_encode_key(struct rdb_encoder *e, struct rdb_out *o, struct span key, int64_t expire_ms);
-/* rdb_encode_is_heavy: longer than about `bytes` when encoded? O(1). */
-bool rdb_encode_is_heavy(const struct value *v, size_t bytes);
 
 /* --- checksum: CRC-64 as RDB has it --- */
 uint64_t rdb_crc(uint64_t crc, const void *bytes, size_t len);

@@ -31,9 +31,9 @@ void keyspace_cut_mute(struct keyspace *k) ON_SHARD;
 /* keyspace_cut_open: is there anything that has not been walked? keyspace_cut_lost: something went untold for want of memory. */
 bool keyspace_cut_open(const struct keyspace *k);
 bool keyspace_cut_lost(const struct keyspace *k);
-/* keyspace_cut_touch: tells what is light under this hash and is going to be changed. False: something heavy has to be told
- * first, and comes next. O(1) and what telling costs. */
-bool keyspace_cut_touch(struct keyspace *k, unsigned db, uint64_t hash) ON_SHARD;
+/* keyspace_cut_touch: tells what is light under this hash, in any database, and is going to be changed: who locks keys does not
+ * tell databases apart. False: something heavy has to be told first, and comes next. O(databases) and what telling costs. */
+bool keyspace_cut_touch(struct keyspace *k, uint64_t hash) ON_SHARD;
 /* keyspace_cut_walk: tells entries of a few buckets, of one when clock_fine_ns() is until_ns already; true when more is left. It
  * stops at what is heavy. */
 bool keyspace_cut_walk(struct keyspace *k, uint64_t until_ns) ON_SHARD;

@@ -65,8 +65,8 @@ uint64_t snapshot_total(const struct snapshot *s);
 bool snapshot_lost(const struct snapshot *s);
 /* snapshot_hurried: somebody waits for what is being told. */
 bool snapshot_hurried(const struct snapshot *s);
-/* snapshot_ready: what lies under this hash is going to be changed: light entries are told now. False: a heavy one has to be told
- * first, which is hurried on. */
-bool snapshot_ready(struct snapshot *s, unsigned db, uint64_t hash) ON_SHARD;
+/* snapshot_ready: what lies under this hash, in any database, is going to be changed: light entries are told now. False: a
+ * heavy one has to be told first, which is hurried on. */
+bool snapshot_ready(struct snapshot *s, uint64_t hash) ON_SHARD;
 
 #endif

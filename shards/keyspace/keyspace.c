@@ -353,9 +353,14 @@ bool keyspace_cut_lost(const struct keyspace *k) {
     return k->cut.lost;
 }
 
-bool keyspace_cut_touch(struct keyspace *k, unsigned db, uint64_t hash) {
-    struct table *t = k->tables[db];
-    return t == NULL || t->cut == NULL || cut_touch(t, hash);
+bool keyspace_cut_touch(struct keyspace *k, uint64_t hash) {
+    bool told = true;
+    for (unsigned db = 0; k->cut.open != 0 && db < k->databases; db++) {
+        struct table *t = k->tables[db];
+        if (t != NULL && t->cut != NULL)
+            told &= cut_touch(t, hash);
+    }
+    return told;
 }
 
 const struct entry *keyspace_cut_heavy(struct keyspace *k, unsigned *db) {

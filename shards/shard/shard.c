@@ -324,7 +324,7 @@ static bool locked(void *arg, uint64_t hash) {
 static bool may_change(void *arg, const struct tx_want *w) {
     struct shard *s = arg;
     shard_claim();
-    return snapshot_ready(&s->snapshot, w->db, w->hash);
+    return snapshot_ready(&s->snapshot, w->hash);
 }
 
 static void snapshot_changed(void *arg, bool active) {

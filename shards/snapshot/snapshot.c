@@ -93,8 +93,8 @@ bool snapshot_hurried(const struct snapshot *s) {
     return s->hurried;
 }
 
-bool snapshot_ready(struct snapshot *s, unsigned db, uint64_t hash) {
-    if (keyspace_cut_touch(s->keyspace, db, hash))
+bool snapshot_ready(struct snapshot *s, uint64_t hash) {
+    if (keyspace_cut_touch(s->keyspace, hash))
         return true;
     s->hurried = true;
     return false;

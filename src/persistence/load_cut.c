@@ -409,8 +409,28 @@ static void say_corrupt(struct load *l, const struct rdb_in *in, const struct re
         load_fail_at(l, piece_offset(p, inside ? in->bad : r->start), "%s", in->why);
 }
 
+/* deal: the record goes to its shard, or is held until that can take it. */
+static ON_SHARD enum cut deal(struct load *l, const struct record *r, unsigned shard) {
+    struct batch *b = batch_for(l, shard);
+    if (unlikely(b == NULL)) {
+        l->held = *r; /* what is long is not cut again and again */
+        l->held_shard = shard;
+        return CUT_FULL;
+    }
+    b->record[b->count++] = *r;
+    if (b->count == LOAD_BATCH_RECORDS)
+        batch_send(l, b);
+    l->at = (size_t)(r->end - l->piece->bytes);
+    return CUT_MORE;
+}
+
 enum cut cut_some(struct load *l) {
     struct piece *p = l->piece;
+    if (unlikely(l->held.key != NULL)) {
+        struct record held = l->held;
+        l->held.key = NULL;
+        return deal(l, &held, l->held_shard);
+    }
     /* What was guessed to be wanted may be more than there is. */
     if (p == NULL || l->at == p->to || (p->to - l->at < l->want && !read_over(l)))
         return more(l);
@@ -432,14 +452,8 @@ enum cut cut_some(struct load *l) {
             say_corrupt(l, &in, &r);
         return CUT_WAITS;
     }
-    if (likely(r.key != NULL)) {
-        struct batch *b = batch_for(l, shard);
-        if (b == NULL)
-            return CUT_FULL;
-        b->record[b->count++] = r;
-        if (b->count == LOAD_BATCH_RECORDS)
-            batch_send(l, b);
-    }
+    if (likely(r.key != NULL))
+        return deal(l, &r, shard);
     l->at = (size_t)(in.at - p->bytes);
     return l->ended ? CUT_END : CUT_MORE;
 }

@@ -140,7 +140,10 @@ struct load {
     uint8_t *out;           /* per shard: batches that are not back */
     struct batch **
         spares; /* per shard, to which they go again: it may not have seen yet that one has come home */
-    unsigned batch_count, batches_out;
+    unsigned batches_out;
+    struct record
+        held; /* that was cut, and has to wait for a batch of its shard; held.key NULL: none */
+    unsigned held_shard;
     struct rdb_scratch scratch;
     struct library *libraries, **libraries_end;
     struct skipped_module modules[LOAD_MODULES];

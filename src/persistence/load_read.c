@@ -110,10 +110,13 @@ static void take(struct load *l, struct piece *p, size_t at, size_t fresh) {
     }
 }
 
-/* long_piece: one that begins with what is left of the last, with room for `more` bytes behind it. */
-static struct piece *long_piece(struct load *l, size_t left, size_t more) {
+/* long_piece: one that begins with what is left of the last, with room for `more` bytes behind it, and for more than that
+ * where it is wanted, and there. */
+static struct piece *long_piece(struct load *l, size_t left, size_t more, uint64_t ahead) {
     struct piece *old = l->piece, *p;
     size_t need = left + more > l->want ? left + more : l->want + more;
+    if (need - left > ahead)
+        need = left + (size_t)ahead;
     if (old->is_long && l->at == 0 && old->batches == 0) { /* it is being put together */
         if (old->cap < need) {
             uint8_t *grown = mem_realloc(&l->home->mem, old->bytes, old->cap, need);
@@ -136,7 +139,7 @@ static struct piece *long_piece(struct load *l, size_t left, size_t more) {
 /* append: what was read comes behind the beginning of a record that is longer than a piece has room for. */
 static bool append(struct load *l, struct piece *fresh, size_t left) {
     size_t more = fresh->to - fresh->from;
-    struct piece *p = long_piece(l, left, more);
+    struct piece *p = long_piece(l, left, more, l->bytes - fresh->read.offset);
     if (p == NULL) {
         load_fail(l, "no memory for a record of more than %zu bytes", left);
         return false;

@@ -110,16 +110,6 @@ bool rdb_encode_some(struct rdb_encoder *e, struct rdb_out *o, size_t bytes) {
     return rdb_coding(e)->some(e, o, bytes);
 }
 
-bool rdb_encode_is_heavy(const struct value *v, size_t bytes) {
-    enum { ELEMENT_BYTES = 4 }; /* of an integer, of which bitmaps have less in memory */
-    if (v->repr != REPR_OBJECT)
-        return false;
-    if (v->type == VALUE_STRING)
-        return string_bytes(v).len > bytes;
-    const struct object *o = v->object;
-    return o->bytes > bytes || o->count > bytes / ELEMENT_BYTES;
-}
-
 /* --- what stands before it --- */
 
 void rdb_encode_key(struct rdb_encoder *e, struct rdb_out *o, struct span key, int64_t expire_ms) {

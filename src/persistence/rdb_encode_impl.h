@@ -22,8 +22,8 @@ enum {
     RDB_ROW_BYTES = 16         /* what a row takes in time beside its texts, in bytes */
 };
 
-/* What becomes of the rest of a text. To be compressed it is measured first, since its length stands before it: each piece of
- * RDB_WHOLE_MAX is compressed by itself, which makes no difference to who unpacks the whole. */
+/* What becomes of the rest of a text. To be compressed it is measured first, since its length stands before it: each piece
+ * of RDB_WHOLE_MAX is compressed by itself, which makes no difference to who unpacks the whole. */
 enum rdb_rest { RDB_REST_RAW, RDB_REST_MEASURE, RDB_REST_PACK };
 
 /* Have the auxiliary fields of a set been written? */
@@ -75,7 +75,7 @@ static inline bool rdb_no_more(struct rdb_out *o) {
 }
 
 /* --- rdb_lzf.c --- */
-/* rdb_lzf_pack: `len` bytes as LZF, returns how many that are, 0: there is not room enough, or hardly. It takes no more room
+/* rdb_lzf_pack: `len` bytes as LZF; returns how many that are, 0: there is not room enough, or hardly. It takes no more
  * than RDB_LZF_ROOM. 0 < len <= RDB_WHOLE_MAX. */
 #define RDB_LZF_ROOM(len) ((len) + (len) / 32 + 8)
 size_t rdb_lzf_pack(const uint8_t *in, size_t len, uint8_t *out, size_t room);
@@ -88,11 +88,11 @@ unsigned rdb_len_bytes(uint64_t len);
 void rdb_put_ms(struct rdb_out *o, int64_t ms);
 /* rdb_put_bytes: a string that is no integer, whole. */
 void rdb_put_bytes(struct rdb_out *o, struct span s, bool compress);
-/* rdb_text: a text of the value; what is left of a long one is c->rest. rdb_blob: the same of one that is no integer. */
+/* rdb_text: a text of the value, of which a long one is left in c->rest. rdb_blob: the same of what is no integer. */
 void rdb_text(struct rdb_encoder *e, struct rdb_out *o, struct span s);
 void rdb_blob(struct rdb_encoder *e, struct rdb_out *o, struct span s);
-/* rdb_rest: about *bytes of c->rest, which it takes off; true when nothing is left of it. A piece to be compressed is done
- * whole. */
+/* rdb_rest: about *bytes of c->rest, which it takes off; true when nothing is left of it. A piece that is compressed is
+ * done whole. */
 bool rdb_rest(struct rdb_coding *c, struct rdb_out *o, size_t *bytes);
 
 /* --- by type: the type and version of RDB, and c->some --- */

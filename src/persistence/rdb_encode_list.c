@@ -1,4 +1,4 @@
-/* rdb_encode_list.c: lists, node by node: each run of elements as a listpack, a long element by itself. See anax/rdb.h. */
+/* rdb_encode_list.c: lists: each run of elements is a node, as a listpack, or one long element by itself. See anax/rdb.h. */
 #include "rdb_encode_impl.h"
 
 /* A longer element that has a run for itself is written as it is. */

@@ -57,8 +57,8 @@ static bool some_flat_times(struct rdb_encoder *e, struct rdb_out *o, size_t byt
     return rdb_some_flat(e, o, bytes);
 }
 
-/* may_have_times: a table that had some says when the first may end; a short one without any is told from those that have, so
- * that servers read it which do not know them. */
+/* may_have_times: a table that had some still says when the first might end. One without any is found out while it is short,
+ * so that servers read it which know no times. */
 static bool may_have_times(const struct val *v) {
     enum { LOOK_MAX = 1024 };
     struct fields_iter i;

@@ -4,11 +4,11 @@
  *     lllooooo oooooooo              l + 2 bytes (l: 1 to 6) that came o + 1 bytes ago
  *     111ooooo llllllll oooooooo     l + 9 bytes
  *
- * Why         liblzf hashes into half a megabyte on the stack, which misses the cache for short texts, and it looks at every byte of
- *             what cannot be compressed. This table is two to four times as long as the text, 16 KiB at most, and the longer
- *             nothing is found, the fewer places are looked at: 128 random bytes take 115 ns instead of 205, 4,000 of them
- *             0.9 us instead of 7.6; other texts take up to 40% less and become up to 1% longer. And it makes the same of
- *             the same text each time, so that a long one can be measured piece by piece, and then written.
+ * Why         a long text is compressed in slices, and its length has to stand before it: so it is measured piece by piece and then
+ *             written, and both times must come to the same. liblzf's table begins with whatever the stack holds, so what it makes
+ *             of a text is not always the same, and it wants all of a text at once. (It hashes into half a megabyte, too, which
+ *             misses the cache for short texts: 128 random bytes take it 205 ns, and this 115; other texts become up to
+ *             1% longer than it makes them.)
  * Cost        O(len). Limits: RDB_WHOLE_MAX bytes.
  * Source      the format is Marc Lehmann's.
  */

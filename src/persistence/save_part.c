@@ -2,6 +2,7 @@
 #include "saves_impl.h"
 #include "shards/assert.h"
 #include "shards/clock.h"
+#include "shards/evict.h"
 
 static const char NO_MEMORY[] = "out of memory",
                   BEHIND[] = "writes come faster than the disk takes them",
@@ -122,6 +123,20 @@ static struct value value_of(const struct entry *e) {
     return v;
 }
 
+static void put_access(struct save_part *p, struct rdb_out *o, const struct entry *e) {
+    if (likely(!p->idle && !p->uses))
+        return;
+    const struct access *a = keyspace_access(p->shard->keyspace);
+    uint8_t op = p->idle ? RDB_OP_IDLE : RDB_OP_FREQ;
+    rdb_put(o, &op, 1);
+    if (p->idle) {
+        rdb_put_len(o, access_idle_s(a, entry_access(e)));
+    } else {
+        uint8_t uses = (uint8_t)access_frequency(a, entry_access(e));
+        rdb_put(o, &uses, 1);
+    }
+}
+
 static void note_version(struct save_part *p, const struct rdb_encoder *e) {
     p->version = e->version > p->version ? e->version : p->version;
 }
@@ -155,6 +170,7 @@ static bool put_entry(struct save_part *p, unsigned db, const struct entry *e) {
     if (p->out.at == p->light->bytes || db != p->db)
         put_db(&p->out, db);
     rdb_encode_begin(&p->encoder, &v, p->compress);
+    put_access(p, &p->out, e);
     rdb_encode_key(&p->encoder, &p->out, entry_key(e), entry_expire_ms(e));
     while (!rdb_encode_some(&p->encoder, &p->out, SIZE_MAX)) {
     }
@@ -273,6 +289,7 @@ static ON_SHARD bool put_some(struct save_part *p, unsigned db, const struct ent
     if (!p->keyed) {
         if (!rdb_encode_times(enc, o, SNAPSHOT_HEAVY_BYTES))
             return false;
+        put_access(p, o, e);
         rdb_encode_key(enc, o, entry_key(e), entry_expire_ms(e));
         p->keyed = true;
     }
@@ -444,6 +461,9 @@ static ON_SHARD bool count_dbs(struct save_part *p) {
 
 bool part_begin(struct save_part *p, const struct saves *v) {
     ASSERT(!p->active);
+    int policy = instance_of(p->shard)->config->maxmemory_policy;
+    p->idle = policy == CONFIG_ALLKEYS_LRU || policy == CONFIG_VOLATILE_LRU;
+    p->uses = policy == CONFIG_ALLKEYS_LFU || policy == CONFIG_VOLATILE_LFU;
     p->compress = v->compress;
     p->checksum = v->checksum;
     p->error = NULL;

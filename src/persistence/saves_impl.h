@@ -87,6 +87,8 @@ struct save_part {
     uint64_t told_ns;               /* what writes took to tell, since the last slice */
     uint8_t version;
     bool compress, checksum;
+    bool idle,
+        uses; /* is it told for how long, or how often, a key was used? As Redis does under LRU and LFU */
     bool active;     /* from the cut until its memory is free */
     bool free_to_go; /* home has read what it wants to know of the cut */
     bool walking;    /* the snapshot has not come to its end */

@@ -266,6 +266,7 @@ SORT_ARGUMENTS = (
     "ALPHA=sorting:pure-token optional")
 
 ARGUMENTS_OTHERWISE = {  # how ours reads, and why
+    "bgsave": ("operation:oneof(SCHEDULE=schedule:pure-token CANCEL=cancel:pure-token) optional", "CANCEL is of Valkey 8.1"),
     "bitop": ("operation:oneof(AND=and:pure-token OR=or:pure-token XOR=xor:pure-token NOT=not:pure-token "
               "DIFF=diff:pure-token DIFF1=diff1:pure-token ANDOR=andor:pure-token ONE=one:pure-token) "
               "destkey:key#0 key:key#1 multiple",

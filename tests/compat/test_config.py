@@ -93,7 +93,7 @@ def test_get_answers_as_redis(anax2, redis, args):
 
 def test_defaults_are_redis_s():
     """Every option that both know has Redis's default, but for these."""
-    ours_on_purpose = {"bind", "save", "syslog-ident", "disable-thp", "crash-memcheck-enabled", "activedefrag"}
+    ours_on_purpose = {"bind", "syslog-ident", "disable-thp", "crash-memcheck-enabled", "activedefrag"}
     of_this_run = {"port", "dir", "pidfile", "logfile", "bind"}
     with Server("anax") as a, Server("redis") as r, a.connect() as ca, r.connect() as cr:
         ours, theirs = pairs(ca.cmd("CONFIG", "GET", "*")), pairs(cr.cmd("CONFIG", "GET", "*"))

@@ -421,3 +421,34 @@ def test_the_file_that_the_options_name(tmp_path):
     (tmp_path / "data" / "other.rdb").write_bytes(made.rdb(made.string("k", "v")))
     with Server("anax", dir=str(tmp_path), options={"dir": "data", "dbfilename": "other.rdb"}) as server:
         assert server.cmd("GET", "k") == b"v"
+
+
+# --- our own files ---
+
+
+def test_what_we_save_comes_back_on_any_number_of_shards(tmp_path):
+    """Also what other servers do not have: times of fields and of members; and libraries of functions, which are kept as they came."""
+    at = int(time.time() * 1000) + 10_000_000
+    library = b"#!lua name=lib\nredis.register_function('f', function() return 1 end)"
+    digest = None
+    with loaded(made.rdb(made.op(made.FUNCTION2, made.text(library))), tmp_path, 2) as server, server.connect() as c:
+        values.fill(c, [*values.plain(), *values.with_times()])
+        c.cmd("SADDEX", "members", 5000, "a", "b", "7")
+        c.cmd("SADD", "members", "for ever")
+        c.cmd("SADDEX", "many members", 6000, *["member-%d" % i for i in range(2000)])
+        c.cmd("HSET", "fields", "f", "v", "g", "w")
+        c.cmd("HPEXPIREAT", "fields", at, "FIELDS", 1, "g")
+        c.cmd("HSET", "many fields", *range(4000))
+        c.cmd("HPEXPIREAT", "many fields", at, "FIELDS", 2, 0, 2)
+        digest = c.cmd("DEBUG", "DIGEST")
+        c.ok("SAVE")
+    for shards, io in PLACES:
+        with loaded(tmp_path / "dump.rdb", tmp_path, shards, io) as server, server.connect() as c:
+            assert c.cmd("DEBUG", "DIGEST") == digest
+            assert 4900 <= c.cmd("FIELDTTL", "members", "a") <= 5000 and c.cmd("FIELDTTL", "members", "for ever") == -1
+            assert 4900 <= c.cmd("FIELDTTL", "members", "7") <= 5000
+            assert 5900 <= c.cmd("FIELDTTL", "many members", "member-1999") <= 6000
+            assert c.cmd("HPEXPIRETIME", "fields", "FIELDS", 2, "f", "g") == [-1, at]
+            assert c.cmd("HPEXPIRETIME", "many fields", "FIELDS", 3, 0, 2, 4) == [at, at, -1]
+            c.ok("SAVE")  # the next one loads what this one saves
+        assert library in (tmp_path / "dump.rdb").read_bytes()

@@ -10,7 +10,8 @@ import threading
 import pytest
 
 import streams
-from harness import NULL_ARRAY, SLOW, Error, encode, wait_until
+from harness import SLOW, Error, encode, wait_until
+from long import seen_by_watch, together
 from test_list import KEYS, ROW, Draw, listpack_size, same_lists
 
 SHARDS = [1, 2, 3, 8]
@@ -111,32 +112,27 @@ def test_in_order(servers, shards):
 @pytest.mark.parametrize("shards", SHARDS)
 def test_watch(servers, shards):
     server = servers(shards)
-    with listpack_size(2, server), server.connect() as c, server.connect() as other:
-        for command, fails in ((["LREM", "l", "0", "c"], True), (["LREM", "l", "0", "none"], False), (["LPOS", "l", "c"], False),
-                               (["LINSERT", "l", "AFTER", "c", "d"], True), (["LINSERT", "l", "AFTER", "none", "d"], False)):
-            c.ok("FLUSHALL")
-            c.cmd("RPUSH", "l", "a", "b", "c")
-            c.ok("WATCH", "l")
-            other.cmd(*command)
-            c.ok("MULTI")
-            c.cmd("PING")
-            assert (c.cmd("EXEC") is NULL_ARRAY) == fails, command
+    with listpack_size(2, server):
+        seen_by_watch(server, lambda c: c.cmd("RPUSH", "l", "a", "b", "c"), ["l"], [
+            (["LREM", "l", "0", "c"], True), (["LREM", "l", "0", "none"], False), (["LPOS", "l", "c"], False),
+            (["LINSERT", "l", "AFTER", "c", "d"], True), (["LINSERT", "l", "AFTER", "none", "d"], False)])
 
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_many_clients_at_once(servers, shards):
     """Each of some removes its own elements and puts them back; others always find what nobody removes."""
     server = servers(shards)
-    wrong, stop = [], threading.Event()
+    wrong = []
 
-    def change(who):
+    def change(number, stop):
+        who = [b"one", b"two"][number]
         with server.connect() as c:
             while not stop.is_set():
                 removed, length = [r.value for r in c.pipeline([["LREM", "l", "0", who], ["LINSERT", "l", "AFTER", "fixed", who]])]
                 if removed != 1 or length < 0:
                     wrong.append((who, removed, length))
 
-    def look():
+    def look(_):
         with server.connect() as c:
             for _ in range(100 if SLOW else 400):
                 first, last = [r.value for r in c.pipeline([["LPOS", "l", "fixed"], ["LPOS", "l", "last", "RANK", "-1"]])]
@@ -146,15 +142,7 @@ def test_many_clients_at_once(servers, shards):
     with listpack_size(5, server), server.connect() as c:
         c.ok("FLUSHALL")
         fill(c, "l", [b"before:%d" % i for i in range(200)] + [b"fixed", b"one", b"two", b"last"])
-        changers = [threading.Thread(target=change, args=(who,)) for who in (b"one", b"two")]
-        lookers = [threading.Thread(target=look) for _ in range(3)]
-        for t in changers + lookers:
-            t.start()
-        for t in lookers:
-            t.join()
-        stop.set()
-        for t in changers:
-            t.join()
+        together([change] * 2, until=[look] * 3)
         assert not wrong, wrong[:3]
         assert c.cmd("LLEN", "l") == 204
 

@@ -5,12 +5,12 @@ DEBUG LONG-ELEMENTS 1 makes all of them long that have anything to do, so most s
 """
 
 import random
-import threading
 
 import pytest
 
 import test_set
-from harness import SLOW, Error, Server, encode, wait_until
+from harness import SLOW, Error, Server, encode
+from long import Asker, is_given_back, others_wait, seen_by_watch, together
 from test_set import KEYS, SMALL, USUAL, Draw, Model
 
 STEPS = 500 if SLOW else 1200
@@ -116,9 +116,9 @@ def test_many_clients_at_once(servers, shards):
     with server.connect() as c:
         for i, key in enumerate(keys):
             fill(c, key, ["common"] + texts[i::4])
-    wrong, stop = [], threading.Event()
+    wrong = []
 
-    def move(seed):
+    def move(seed, stop):
         rng = random.Random(seed)
         with server.connect() as c:
             while not stop.is_set():
@@ -135,15 +135,7 @@ def test_many_clients_at_once(servers, shards):
                 if (len(set(union)), inter, card, stored, kept) != (301, [b"common"], 1, 301, 301):
                     wrong.append((i, names, len(union), inter, card, stored, kept))
 
-    movers = [threading.Thread(target=move, args=(i,)) for i in range(2)]
-    askers = [threading.Thread(target=ask, args=(i,)) for i in range(3)]
-    for t in movers + askers:
-        t.start()
-    for t in askers:
-        t.join()
-    stop.set()
-    for t in movers:
-        t.join()
+    together([move] * 2, until=[ask] * 3)
     assert not wrong, wrong[:3]
 
 
@@ -154,30 +146,21 @@ def test_memory_is_given_back(servers, shards):
     keys = ["g%d" % i for i in range(MANY)]
     often = keys * 10  # so many that a list of them left behind counts
 
-    def all_of_it():
-        server.cmd("FLUSHALL")
-        with server.connect() as c:
-            for i, key in enumerate(keys):
-                fill(c, key, ["member:%d" % n for n in range(0, 600 + i)] + ["%d" % n for n in range(900)])
-            c.cmd("SET", "text", "x")
-            for name in ALGEBRA:
-                for sources in keys[:2], often:
-                    assert len(c.cmd(name, *sources)) > 0 or name == "SDIFF"
-                    assert isinstance(c.cmd(name, *sources, "text"), Error)
-                    assert isinstance(c.cmd(name + "STORE", "to", *sources), int)
-                    assert isinstance(c.cmd(name + "STORE", "to", "text", *sources), Error)
-            assert c.cmd("SINTERCARD", len(often), *often) == 1500
-        for name in ALGEBRA * 3:
-            with server.connect() as c:
-                c.send(encode([name + "STORE", "to"] + often) + encode([name] + often) + encode(["SINTERCARD", len(often)] + often))
-                c.reset()
-        wait_until(lambda: server.held().clients == 1, "those that left are gone")
-        server.cmd("FLUSHALL")
+    def make(c):
+        for i, key in enumerate(keys):
+            fill(c, key, ["member:%d" % n for n in range(0, 600 + i)] + ["%d" % n for n in range(900)])
+        c.cmd("SET", "text", "x")
+        for name in ALGEBRA:
+            for sources in keys[:2], often:
+                assert len(c.cmd(name, *sources)) > 0 or name == "SDIFF"
+                assert isinstance(c.cmd(name, *sources, "text"), Error)
+                assert isinstance(c.cmd(name + "STORE", "to", *sources), int)
+                assert isinstance(c.cmd(name + "STORE", "to", "text", *sources), Error)
+        assert c.cmd("SINTERCARD", len(often), *often) == 1500
 
-    all_of_it()
-    before = server.settled()
-    all_of_it()
-    server.returns_to(before, SLACK_BYTES)
+    leave = [encode([name + "STORE", "to"] + often) + encode([name] + often) + encode(["SINTERCARD", len(often)] + often)
+             for name in ALGEBRA * 3]
+    is_given_back(server, make, leave, SLACK_BYTES)
 
 
 @pytest.mark.parametrize("shards", SHARDS)
@@ -196,19 +179,15 @@ def test_what_is_read_is_as_it_was_when_it_began(servers, shards):
 @pytest.mark.parametrize("shards", SHARDS)
 def test_watch(servers, shards):
     """A store that is long is seen by WATCH as any other; what only reads is not."""
-    server = servers(shards, USUAL)
-    with server.connect() as c, server.connect() as other:
-        for command, fails in (["SUNIONSTORE", "to", "a", "b"], True), (["SINTER", "a", "b"], False), (["SDIFFSTORE", "to", "a", "a"], True), \
-                (["SINTERCARD", "2", "a", "to"], False):
-            c.ok("FLUSHALL")
-            fill(c, "a", ["1", "x"])
-            fill(c, "b", ["1", "y"])
-            fill(c, "to", ["z"])
-            c.ok("WATCH", "a", "b", "to")
-            other.cmd(*command)
-            c.ok("MULTI")
-            c.cmd("PING")
-            assert isinstance(c.cmd("EXEC"), list) != fails, command
+
+    def make(c):
+        fill(c, "a", ["1", "x"])
+        fill(c, "b", ["1", "y"])
+        fill(c, "to", ["z"])
+
+    seen_by_watch(servers(shards, USUAL), make, ["a", "b", "to"], [
+        (["SUNIONSTORE", "to", "a", "b"], True), (["SINTER", "a", "b"], False), (["SDIFFSTORE", "to", "a", "a"], True),
+        (["SINTERCARD", "2", "a", "to"], False)])
 
 
 @pytest.mark.parametrize("shards", [1, 3])
@@ -280,41 +259,18 @@ LONG = [(["SINTERCARD", "2", "{x}s", "{x}t"], HUGE // 2), (["SINTERCARD", "2", "
 @pytest.mark.parametrize("command,want", LONG, ids=[" ".join(c) for c, _ in LONG])
 def test_others_are_served_meanwhile(huge, command, want):
     """Commands on other keys of both shards are answered before the long one is."""
-    with huge.connect() as c, huge.connect() as other:
-        for key in "{x}other", "{y}other":
-            other.ok("SET", key, "1")
-        answered, done = [0], threading.Event()
-
-        def ask():
-            while not done.is_set():
-                other.ok("SET", "{x}other", "2")
-                other.cmd("INCR", "{y}other")
-                answered[0] += 2
+    with huge.connect() as c, Asker(huge) as asker:
 
         def meanwhile():
-            before = answered[0]
-            assert c.cmd(*command) == want
-            return answered[0] - before
+            reply, answered = asker.during(c, *command)
+            assert reply == want
+            return answered
 
-        thread = threading.Thread(target=ask)
-        thread.start()
-        wait_until(lambda: answered[0] > 100, "somebody asks")
-        try:
-            # the machine may have had no time for who asks, but not each time
-            assert any(meanwhile() > ANSWERED for _ in range(TRIES))
-        finally:
-            done.set()
-            thread.join()
+        # the machine may have had no time for who asks, but not each time
+        assert any(meanwhile() > ANSWERED for _ in range(TRIES))
         c.cmd("UNLINK", "{x}to", "{y}to")
 
 
 def test_who_wants_the_keys_waits(huge):
-    """A write to a source while it is read is seen by the reply wholly or not at all, and comes after it in time."""
-    with huge.connect() as c, huge.connect() as other:
-        for i in range(3):
-            c.send(encode(["SDIFFSTORE", "{x}to", "{x}s", "{x}t"]) + encode(["SCARD", "{x}to"]))
-            other.send(encode(["SREM", "{x}s", "member:%d" % i]) + encode(["SADD", "{x}s", "member:%d" % i]))
-            stored, card = c.read().value, c.read().value
-            assert stored == card and stored in (HUGE // 2, HUGE // 2 - 1)
-            assert (other.read().value, other.read().value) == (1, 1)
-        c.cmd("UNLINK", "{x}to")
+    others_wait(huge, ["SDIFFSTORE", "{x}to", "{x}s", "{x}t"], "SCARD", lambda i: ["SREM", "{x}s", "member:%d" % i],
+                lambda i: ["SADD", "{x}s", "member:%d" % i], HUGE // 2)

@@ -5,7 +5,6 @@ DEBUG LONG-ELEMENTS 1 makes all of it long that has anything to do, so most sets
 """
 
 import random
-import threading
 
 import pytest
 
@@ -13,6 +12,7 @@ import streams
 import test_zset
 import test_zset_algebra
 from harness import SLOW, Error, Server, encode, wait_until
+from long import Asker, is_given_back, others_wait, seen_by_watch, together
 from test_zset import Thresholds, draw_stream, run_stream, same_scores
 
 LENGTH = 500 if SLOW else 1500
@@ -83,20 +83,18 @@ def test_a_pipeline_sees_what_was_before_it(servers, shards):
 def test_watch(servers, shards):
     """A change that is long is seen by WATCH as any other; what only reads, or changes nothing, is not."""
     server = servers(shards)
-    with Thresholds(server) as t, server.connect() as c, server.connect() as other:
+
+    def make(c):
+        c.cmd("ZADD", "a", 1, "x", 1, "y", 1, "z")
+        c.cmd("ZADD", "b", 1, "x")
+        c.cmd("ZADD", "to", 1, "x")
+
+    with Thresholds(server) as t:
         t.set(0, 64)
-        for command, fails in (["ZUNIONSTORE", "to", 2, "a", "b"], True), (["ZINTER", 2, "a", "b"], False), \
-                (["ZRANGESTORE", "to", "a", 0, 1], True), (["ZREMRANGEBYRANK", "a", 1, 2], True), (["ZREMRANGEBYRANK", "a", 0, -1], True), \
-                (["ZREMRANGEBYSCORE", "a", 100, 200], False), (["ZINTERCARD", 2, "a", "to"], False), (["ZREMRANGEBYLEX", "a", "[b", "+"], True):
-            c.ok("FLUSHALL")
-            c.cmd("ZADD", "a", 1, "x", 1, "y", 1, "z")
-            c.cmd("ZADD", "b", 1, "x")
-            c.cmd("ZADD", "to", 1, "x")
-            c.ok("WATCH", "a", "b", "to")
-            assert not isinstance(other.cmd(*command), Error)
-            c.ok("MULTI")
-            c.cmd("PING")
-            assert isinstance(c.cmd("EXEC"), list) != fails, command
+        seen_by_watch(server, make, ["a", "b", "to"], [
+            (["ZUNIONSTORE", "to", 2, "a", "b"], True), (["ZINTER", 2, "a", "b"], False), (["ZRANGESTORE", "to", "a", 0, 1], True),
+            (["ZREMRANGEBYRANK", "a", 1, 2], True), (["ZREMRANGEBYRANK", "a", 0, -1], True), (["ZREMRANGEBYSCORE", "a", 100, 200], False),
+            (["ZINTERCARD", 2, "a", "to"], False), (["ZREMRANGEBYLEX", "a", "[b", "+"], True)])
 
 
 @pytest.mark.parametrize("shards", [1, 3])
@@ -110,36 +108,25 @@ def test_memory_is_given_back(servers, shards):
     cuts = [["ZREMRANGEBYRANK", "g0", 10, 90], ["ZREMRANGEBYSCORE", "g1", 3, 7], ["ZREMRANGEBYLEX", "g2", "[a", "[n"],
             ["ZREMRANGEBYRANK", "g3", 0, -1]]
 
-    def all_of_it():
-        server.cmd("FLUSHALL")
-        with server.connect() as c:
-            for i, key in enumerate(keys):
-                fill(c, key, 300 + i, score=lambda n: n % 50)
-            c.cmd("SADD", "s", *["member:%d" % i for i in range(0, 900, 3)])
-            c.cmd("SET", "text", "x")
-            for command in stores + reads + cuts:
-                assert not isinstance(c.cmd(*command), Error), command
-            for command in (["ZUNION", 2, "g4", "text"], ["ZUNIONSTORE", "to", MANY + 1] + keys + ["text"], ["ZRANGESTORE", "to", "text", 0, 1],
-                            ["ZUNION", MANY] + keys + ["WEIGHTS"], ["ZREMRANGEBYRANK", "text", 0, 1]):
-                assert isinstance(c.cmd(*command), Error), command
-        for command in (stores + reads + cuts) * 2:
-            with server.connect() as c:
-                c.send(encode(command) * 3)
-                c.reset()
-        wait_until(lambda: server.held().clients == 1, "those that left are gone")
-        server.cmd("FLUSHALL")
+    def make(c):
+        for i, key in enumerate(keys):
+            fill(c, key, 300 + i, score=lambda n: n % 50)
+        c.cmd("SADD", "s", *["member:%d" % i for i in range(0, 900, 3)])
+        c.cmd("SET", "text", "x")
+        for command in stores + reads + cuts:
+            assert not isinstance(c.cmd(*command), Error), command
+        for command in (["ZUNION", 2, "g4", "text"], ["ZUNIONSTORE", "to", MANY + 1] + keys + ["text"], ["ZRANGESTORE", "to", "text", 0, 1],
+                        ["ZUNION", MANY] + keys + ["WEIGHTS"], ["ZREMRANGEBYRANK", "text", 0, 1]):
+            assert isinstance(c.cmd(*command), Error), command
 
-    all_of_it()
-    before = server.settled()
-    all_of_it()
-    server.returns_to(before, slack_bytes=4096)
+    is_given_back(server, make, [encode(command) * 3 for command in (stores + reads + cuts) * 2], slack_bytes=4096)
 
 
 @pytest.mark.parametrize("shards", SHARDS)
 def test_many_clients_at_once(servers, shards):
     """Each moves elements between two sets at a time, whose union stays what it is; others ask for it, over and over."""
     server = servers(shards)
-    wrong, stop = [], threading.Event()
+    wrong = []
     with Thresholds(server) as t, server.connect() as c:
         t.set(0, 64)
         c.ok("FLUSHALL")
@@ -147,7 +134,7 @@ def test_many_clients_at_once(servers, shards):
         for i, key in enumerate(keys):
             fill(c, key, 100, first=100 * i)
 
-        def move(seed):
+        def move(seed, stop):
             rng = random.Random(seed)
             with server.connect() as mine:
                 while not stop.is_set():
@@ -164,15 +151,7 @@ def test_many_clients_at_once(servers, shards):
                     if (len(found), stored, card) != (300, 300, 300) or again != found:
                         wrong.append((len(found), stored, card))
 
-        movers = [threading.Thread(target=move, args=(i,)) for i in range(2)]
-        askers = [threading.Thread(target=ask, args=(i,)) for i in range(2)]
-        for thread in movers + askers:
-            thread.start()
-        for thread in askers:
-            thread.join()
-        stop.set()
-        for thread in movers:
-            thread.join()
+        together([move] * 2, until=[ask] * 2)
     assert not wrong, wrong[:3]
 
 
@@ -214,36 +193,6 @@ LONG = [(["COPY", "{x}z", "{x}to"], 1), (["ZUNIONSTORE", "{x}to", 2, "{x}z", "{y
         (["ZINTERSTORE", "{y}to", 2, "{x}z", "{y}far"], HALF), (["ZDIFFSTORE", "{x}to", 2, "{x}z", "{y}far"], HALF),
         (["ZINTERCARD", 2, "{x}z", "{y}far"], HALF), (["ZRANGESTORE", "{y}to", "{x}z", 0, -1], HUGE),
         (["ZRANGESTORE", "{x}to", "{y}far", "-inf", "+inf", "BYSCORE", "LIMIT", 10, HALF], HALF)]
-
-
-class Asker:
-    """Commands on other keys of both shards, one after the other, from a thread."""
-
-    def __init__(self, server):
-        self.server, self.answered, self.done = server, 0, threading.Event()
-        self.thread = threading.Thread(target=self.ask)
-
-    def ask(self):
-        with self.server.connect() as c:
-            while not self.done.is_set():
-                c.ok("SET", "{x}other", "2")
-                c.cmd("INCR", "{y}other")
-                self.answered += 2
-
-    def during(self, c, *command):
-        """The reply, and how many of them were answered before it."""
-        wait_until(lambda: self.answered > 100, "somebody asks")
-        before = self.answered
-        return c.cmd(*command), self.answered - before
-
-    def __enter__(self):
-        self.server.cmd("DEL", "{y}other")
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.done.set()
-        self.thread.join()
 
 
 @pytest.mark.parametrize("command,want", LONG, ids=[" ".join(map(str, c)) for c, _ in LONG])
@@ -289,12 +238,5 @@ def test_a_whole_one_goes_at_once(huge):
 
 
 def test_who_wants_the_keys_waits(huge):
-    """A write to a source while it is read is seen by the reply wholly or not at all, and comes after it in time."""
-    with huge.connect() as c, huge.connect() as other:
-        for i in range(3):
-            c.send(encode(["ZDIFFSTORE", "{x}to", 2, "{x}z", "{y}far"]) + encode(["ZCARD", "{x}to"]))
-            other.send(encode(["ZREM", "{x}z", "member:%d" % i]) + encode(["ZADD", "{x}z", i, "member:%d" % i]))
-            stored, card = c.read().value, c.read().value
-            assert stored == card and stored in (HALF, HALF - 1)
-            assert (other.read().value, other.read().value) == (1, 1)
-        c.cmd("UNLINK", "{x}to")
+    others_wait(huge, ["ZDIFFSTORE", "{x}to", 2, "{x}z", "{y}far"], "ZCARD", lambda i: ["ZREM", "{x}z", "member:%d" % i],
+                lambda i: ["ZADD", "{x}z", i, "member:%d" % i], HALF)

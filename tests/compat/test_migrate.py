@@ -8,7 +8,7 @@ import time
 import pytest
 
 import values
-from harness import DEADLINE_S, Server, encode, free_port, wait_until
+from harness import DEADLINE_S, Closed, Error, Server, encode, free_port, leak_checked, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -460,3 +460,82 @@ def test_server_stops_meanwhile(io):
             conn.send(encode(["MIGRATE", "127.0.0.1", silent.port, "k", "0", "600000"]))
             wait_until(lambda: silent.conns, "it has connected")
         conn.close()
+
+
+# --- memory ----------------------------------------------------------------------------------------
+
+
+def agreeable(conn, command):
+    while True:
+        command()
+        conn.sendall(b"+OK\r\n")
+
+
+def insist(server, *args):
+    """The server's answer, however often it has no memory for the question."""
+    answers = []
+
+    def asked():
+        with contextlib.suppress(OSError, Closed), server.connect() as conn:
+            reply = conn.cmd(*args)
+            answers.append(reply)
+            return not isinstance(reply, Error)
+
+    wait_until(asked, args)
+    return answers[-1]
+
+
+@pytest.fixture(scope="module")
+def counted():
+    def warm_up(server):
+        with Peer(agreeable) as other, server.connect() as conn:
+            for key in ("a", "b", "c"):
+                conn.ok("SET", key, "v")
+                assert migrate(conn, other, key) == b"OK"
+
+    with leak_checked([(1, "uring"), (3, "epoll")], warm_up, {"enable-debug-command": "local"}) as servers:
+        yield servers
+
+
+@pytest.mark.parametrize("shards, io", [(1, "uring"), (3, "epoll")])
+def test_no_memory_is_lost(counted, shards, io):
+    """To the byte, whatever becomes of it (leak_checked looks when all are done)."""
+    server = counted[shards, io]
+    for talk in (agreeable, answer(b"+OK\r\n", b"-ERR no\r\n", b"+OK\r\n"), answer(b"+OK\r\n")):
+        with Peer(talk) as other, server.connect() as conn:
+            keys = values.fill(conn, values.plain())
+            for key in keys[:9]:
+                migrate(conn, other, key, timeout_ms=50)
+            migrate(conn, other, "", "KEYS", *keys, timeout_ms=50)
+            conn.ok("FLUSHALL")
+
+
+@pytest.mark.parametrize("shards, io", [(1, "uring"), (3, "epoll")])
+def test_no_memory_to_be_had(counted, shards, io):
+    """A key is there, or the other server has said that it has it."""
+    server = counted[shards, io]
+    refused = 0
+    for every in (2, 3, 5, 7, 11, 17):
+        taken = []
+
+        def talk(conn, command):
+            while True:
+                got = command()
+                if got[0] == b"RESTORE":
+                    taken.append(got[1])
+                conn.sendall(b"+OK\r\n")
+
+        insist(server, "MSET", *[x for i in range(20) for x in ("k%d" % i, "v")])
+        with Peer(talk) as other:
+            insist(server, "DEBUG", "FAIL-ALLOC", every)
+            for i in range(20):
+                with contextlib.suppress(OSError, Closed), server.connect() as conn:
+                    refused += migrate(conn, other, "k%d" % i) == b"ERR out of memory"
+            with contextlib.suppress(OSError, Closed), server.connect() as conn:
+                migrate(conn, other, "", "KEYS", *["k%d" % i for i in range(20)])
+            insist(server, "DEBUG", "FAIL-ALLOC", 0)
+        for i in range(20):
+            key = b"k%d" % i
+            assert insist(server, "EXISTS", key) or key in taken, key
+        insist(server, "FLUSHALL")
+    assert refused > 0

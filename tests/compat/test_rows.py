@@ -12,7 +12,7 @@ DRAWN_GROUPS = ("string", "generic", "bitmap")
 
 ACL = "users and their rights come with ACL"
 TRACKING = "client-side caching comes with tracking"
-PERSISTENCE = "comes with persistence"
+PERSISTENCE = "comes with the append-only file"
 REPLICATION = "comes with replication"
 MODULES = "there are no modules to load"
 
@@ -20,7 +20,7 @@ NOT_YET = {  # of the groups connection and server
     "ACL": ACL, "ACL CAT": ACL, "ACL DELUSER": ACL, "ACL DRYRUN": ACL, "ACL GENPASS": ACL, "ACL GETUSER": ACL,
     "ACL HELP": ACL, "ACL LIST": ACL, "ACL LOAD": ACL, "ACL LOG": ACL, "ACL SAVE": ACL, "ACL SETUSER": ACL,
     "ACL USERS": ACL, "ACL WHOAMI": ACL,
-    "BGREWRITEAOF": PERSISTENCE, "BGSAVE": PERSISTENCE, "LASTSAVE": PERSISTENCE, "SAVE": PERSISTENCE,
+    "BGREWRITEAOF": PERSISTENCE,
     "CLIENT CACHING": TRACKING, "CLIENT GETREDIR": TRACKING, "CLIENT TRACKING": TRACKING,
     "CLIENT TRACKINGINFO": TRACKING,
     "FAILOVER": REPLICATION, "REPLCONF": REPLICATION, "REPLICAOF": REPLICATION,

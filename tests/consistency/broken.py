@@ -36,7 +36,7 @@ def build(name, root, jobs):
 
 def one_round(shards, io, task, seed, counts):
     """What is wrong with one history."""
-    server = harness.Server("anax", shards=shards, io=io)
+    server = run.start(shards, io)
     found = True
     try:
         found = run.one_round(server, task, seed, counts, deadline_s=DEADLINE_S)

@@ -27,6 +27,8 @@ import workload as w  # noqa: E402
 
 BUDGET = 300_000  # of the search; what it cannot decide with it is recorded anew
 TRIES = 3
+# From so many elements on, commands on a collection are done beside the shard, which keeps the keys locked; by seed and shards.
+LONG_ELEMENTS = [2048, 1, 20]
 
 # name: (class, connections of each of the two processes, flights of each connection)
 WORKLOADS = {
@@ -38,11 +40,17 @@ WORKLOADS = {
 }
 
 
+def start(shards, io):
+    return harness.Server("anax", shards=shards, io=io, options={"enable-debug-command": "local"})
+
+
 def record(server, workload, seed, scale, deadline_s):
     """A history from an empty keyspace, by the workload's clients."""
     kind, connections, flights = WORKLOADS[workload]
     with server.connect() as c:
         c.ok("FLUSHALL")
+        if server.is_anax:
+            c.ok("DEBUG", "LONG-ELEMENTS", LONG_ELEMENTS[(seed + server.shards) % len(LONG_ELEMENTS)])
     scripts = w.scripts_of(kind, connections, max(1, int(flights * scale)))
     before = kind.opening() if hasattr(kind, "opening") else []
     return w.play(server, scripts, seed, before=before, after=kind(None, None).all(), deadline_s=deadline_s)
@@ -121,7 +129,7 @@ def main(argv):
 
 def one_server(args, shards, io, seed):
     bad, counts = 0, collections.Counter()
-    with harness.Server("anax", shards=shards, io=io) as server:
+    with start(shards, io) as server:
         for workload in args.workloads.split(","):
             found = one_round(server, workload, seed, counts, args.scale, args.keep)
             bad += bool(found)

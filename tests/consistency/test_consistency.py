@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from harness import SLOW, Server
-from run import WORKLOADS, one_round
+from harness import SLOW
+from run import WORKLOADS, one_round, start
 
 SCALE = int(os.environ.get("ANAX_CONSISTENCY_SCALE", "1"))
 SEED = int(os.environ.get("ANAX_CONSISTENCY_SEED", "1"))
@@ -21,7 +21,7 @@ SERVERS = [(1, "epoll"), (2, "uring"), (3, "uring"), (3, "epoll"), (8, "epoll")]
 @pytest.fixture(scope="module", params=SERVERS, ids=lambda p: "%d-%s" % p)
 def server(request):
     shards, io = request.param
-    with Server("anax", shards=shards, io=io) as s:
+    with start(shards, io) as s:
         yield s
 
 

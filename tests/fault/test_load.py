@@ -117,6 +117,7 @@ def test_what_is_wrong_and_where(tmp_path):
         (made.rdb(made.op(2, made.text("s"), huge)), "offset "),
         (made.rdb(made.op(2, made.text("s"), 2, made.text("a"), made.text("a"))), "(key 's', database 0)"),
         (made.rdb(made.op(0, huge)), "offset %d: a string of more than 512 MiB" % (head + 1)),
+        (made.rdb(made.op(0, made.text("k"), made.length(400 << 20), b"x" * 300000)), "the file ends too early"),
         (made.rdb(made.op(11, made.text("ints"), made.text("not an intset"))), "(key 'ints', database 0)"),
         (made.rdb(made.aux("anax-member-ttls", made.text("a") + b"1234"), made.members("s", "a", "b")), "times of a set's members"),
     ]

@@ -348,7 +348,8 @@ def test_title_as_redis():
 def test_title_names_file_and_socket(tmp_path):
     path = tmp_path / "anax.conf"
     path.write_text('proc-title-template "{title} {config-file} {unixsocket}"\nunixsocket %s/s\n' % tmp_path)
-    process = subprocess.Popen([harness.ANAX, str(path), "--port", "0", "--shards", "1"], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([harness.ANAX, str(path), "--port", "0", "--shards", "1"], stdout=subprocess.DEVNULL,
+                               cwd=tmp_path)
     try:
         wait_until(lambda: answers("%s/s" % tmp_path), "answers")
         shown = read("/proc/%d/cmdline" % process.pid).rstrip("\0")
@@ -425,11 +426,11 @@ def test_io_uring_remedy():
         assert "seccomp profile" in line or "kernel.io_uring_disabled=0" in line
 
 
-def test_started_and_stopped_again_and_again():
+def test_started_and_stopped_again_and_again(tmp_path):
     """A signal may come at any moment of a start: it ends the server, orderly when its shards were there."""
     for delay_ms in range(0, 60, 6):
         process = subprocess.Popen([harness.ANAX, "--port", str(harness.free_port()), "--shards", "3"],
-                                   stdout=subprocess.DEVNULL)
+                                   stdout=subprocess.DEVNULL, cwd=tmp_path)
         time.sleep(delay_ms / 1000)
         process.terminate()
         assert process.wait(harness.DEADLINE_S) in (0, -signal.SIGTERM)

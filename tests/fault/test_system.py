@@ -141,12 +141,12 @@ def test_logfile_on_a_full_disk_does_not_stop_it():
         smoke(server)
 
 
-def test_stdout_closed():
+def test_stdout_closed(tmp_path):
     """Whoever read the log has gone: SIGPIPE must not end the server, nor keep it from an orderly end."""
     port = harness.free_port()
     args = [harness.ANAX, "--port", str(port), "--bind", "127.0.0.1"]
     args += ["--save", ""] if harness.ANAX_IS_REDIS else ["--shards", "2"]
-    p = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    p = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path)
     try:
 
         def answers():

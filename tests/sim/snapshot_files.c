@@ -112,7 +112,7 @@ static void connect_saver(void) {
 }
 
 /* restart: from what the disk has; with nothing saved yet there is nothing to compare. */
-static void restart(const struct progress *last) {
+static ON_SHARD void restart(const struct progress *last) {
     struct sim_disk_faults none = {0};
     sim_disk_boot(snapshot_world.net);
     sim_disk_set_faults(snapshot_world.net, &none);

@@ -157,7 +157,7 @@ static void step(void) {
 }
 
 /* one_cut: from the moment to the last entry. */
-static void one_cut(void) {
+static ON_SHARD void one_cut(void) {
     start_cut();
     for (unsigned steps = 0; cutting; steps++) {
         step();

@@ -99,7 +99,7 @@ static inline void take_reply(struct server *s) {
     o->ref_bytes = 0;
 }
 
-static inline void run_everywhere(struct server *s, struct ctx *c) {
+static inline ON_SHARD void run_everywhere(struct server *s, struct ctx *c) {
     unsigned n = shards_count(s->all);
     struct outbuf parts[SHARDS_MAX], *list[SHARDS_MAX];
     void *state = NULL;

@@ -1,5 +1,5 @@
 /* config_defaults.h: what every option is when nobody says otherwise, written down apart from the table that
- * decides it. Redis 7.0's, but for bind, syslog-ident, save, disable-thp and what 7.0 does not know. */
+ * decides it. Redis 7.0's, but for bind, syslog-ident, disable-thp and what 7.0 does not know. */
 #ifndef CONFIG_DEFAULTS_H
 #define CONFIG_DEFAULTS_H
 
@@ -25,7 +25,7 @@ static const char *const config_expected[][2] = {
     {"maxmemory-policy", "noeviction"},
     {"hz", "10"},
     {"active-expire-effort", "1"},
-    {"save", ""},
+    {"save", "3600 1 300 100 60 10000"},
     {"appendonly", "no"},
     {"activedefrag", "yes"}, /* Redis: no */
     {"active-defrag-ignore-bytes", "104857600"},
@@ -60,6 +60,7 @@ static const char *const config_expected[][2] = {
     {"latency-tracking", "yes"},
     {"latency-tracking-info-percentiles", "50 99 99.9"},
     {"enable-debug-command", "no"},
+    {"enable-protected-configs", "no"},
     {"disable-thp", "no"},
     {"cluster-enabled", "no"},
     {"tls-port", "0"},
@@ -89,6 +90,10 @@ static const char *const config_expected[][2] = {
     {"stop-writes-on-bgsave-error", "yes"},
     {"rdbcompression", "yes"},
     {"rdbchecksum", "yes"},
+    {"rdb-strict", "no"},
+    {"rdb-key-save-delay", "0"},
+    {"key-load-delay", "0"},
+    {"loading-process-events-interval-bytes", "2097152"},
     {"rdb-del-sync-files", "no"},
     {"rdb-save-incremental-fsync", "yes"},
     {"appendfilename", "appendonly.aof"},

@@ -226,10 +226,12 @@ static size_t random_value(struct rng *r, size_t name, char *to, size_t max) {
                                        "always",
                                        "normal 1 2 3",
                                        "slave 1mb 1kb 9 pubsub 3 4 5",
+                                       "900 1 300 10",
+                                       "/usr/../tmp",
                                        ""};
     const char *text = names[name];
     if (strcmp(text, "requirepass") == 0 || strcmp(text, "pidfile") == 0 ||
-        strcmp(text, "bind") == 0 || strcmp(text, "dir") == 0)
+        strcmp(text, "bind") == 0)
         return random_text(r, to, max);
     return (size_t)snprintf(to, max, "%s", some[rng_below(r, COUNT_OF(some))]);
 }

@@ -146,8 +146,8 @@ static struct value some_value(struct world *w, char *bytes) {
 }
 
 /* may_write: what a command asks before it changes a key. */
-static bool may_write(struct world *w, unsigned db, uint64_t hash) {
-    if (keyspace_cut_touch(w->f.k, db, hash))
+static bool may_write(struct world *w, uint64_t hash) {
+    if (keyspace_cut_touch(w->f.k, hash))
         return true;
     w->shut++;
     return false;
@@ -173,7 +173,7 @@ static void change_in_place(struct world *w, struct table *t, struct entry *e, u
 static void commit(struct world *w) {
     if (w->prepared == NULL)
         return;
-    if (!may_write(w, w->prepared_db, w->prepared_hash))
+    if (!may_write(w, w->prepared_hash))
         return;
     if (rng_below(&w->f.rng, 4))
         (void)table_commit(w->prepared, w->now_ms);
@@ -190,7 +190,7 @@ static void write_key(struct world *w) {
     struct span key = name_of(name, n);
     uint64_t hash = hash_of(key);
     struct table *t = keyspace_table(w->f.k, db);
-    if (!may_write(w, db, hash))
+    if (!may_write(w, hash))
         return;
     struct entry *e = table_find(t, key, hash);
     struct value v;
@@ -306,7 +306,7 @@ static void one_cut(struct world *w, unsigned rate, bool mute) {
             step(w);
         if (mute && i == STEPS / 8) {
             keyspace_cut_mute(w->f.k);
-            cr_assert(keyspace_cut_touch(w->f.k, 0, rng_next(&w->f.rng)));
+            cr_assert(keyspace_cut_touch(w->f.k, rng_next(&w->f.rng)));
             memset(w->held, 0, sizeof w->held); /* nothing may be told any more */
             w->slice = 0;
         }

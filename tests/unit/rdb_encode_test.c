@@ -703,29 +703,3 @@ Test(rdb_encode, what_has_no_room_is_dropped) {
             val_destroy(&v);
         }
 }
-
-Test(rdb_encode, heavy_is_what_is_long) {
-    struct blob *b = blob_create(&mem, 20000);
-    b->len = 16384;
-    struct value v = {.repr = REPR_OBJECT, .object = b};
-    cr_assert(!rdb_encode_is_heavy(&v, 16384));
-    b->len++;
-    cr_assert(rdb_encode_is_heavy(&v, 16384));
-    blob_unpin(&mem, b);
-    v = (struct value){.repr = REPR_INLINE, .bytes = {letters, 1000}};
-    cr_assert(!rdb_encode_is_heavy(&v, 100), "there is no slice of so little");
-    static const uint8_t types[] = {VALUE_LIST, VALUE_SET, VALUE_ZSET, VALUE_HASH};
-    for (size_t t = 0; t < COUNT_OF(types); t++)
-        for (enum kind kind = 0; kind < KINDS; kind++)
-            for (unsigned n = 1; n < 10000; n += n) {
-                struct val c;
-                fill(&c, types[t], kind, n);
-                struct value from = value_of(&c);
-                struct sink s = sink_of(1000000);
-                (void)write_value(&s, &from, false, 100000);
-                cr_assert(rdb_encode_is_heavy(&from, 16384) || s.len < 3 * 16384);
-                cr_assert(!rdb_encode_is_heavy(&from, 16384) || s.len > 16384 / 8);
-                sink_free(&s);
-                val_destroy(&c);
-            }
-}

@@ -1,14 +1,7 @@
 /* tx_long_test.c: what keeps its locks over many turns (tx.h: long hops, long steps), by the shortest sequence of messages that
  * could go wrong. The shards 0 and 1 have keys, 2 and 3 are homes; tx_sim_test.c does the same at random.
  */
-#include "tx_fixture.h"
-
-#if defined(__clang__) /* a test is the only thread there is */
-#pragma clang diagnostic ignored "-Wthread-safety-analysis"
-#endif
-
-enum { A, B, HOME, OTHER, SHARDS };
-enum { KEY_X = 64, KEY_Y = 128 };
+#include "tx_script.h"
 
 /* A transaction of one hop, which on each of its shards goes on `turns` times before it ends. */
 struct unit {
@@ -19,17 +12,6 @@ struct unit {
     bool hold, release;
     unsigned turns[SHARDS], nexts, ends;
 };
-
-static struct toy toy;
-static char ran[SHARDS][64]; /* names, in the order of what ran there */
-
-static struct tx_shard *at(unsigned shard) {
-    return &toy.shard[shard].tx;
-}
-
-static void note(unsigned shard, char name) {
-    ran[shard][strlen(ran[shard])] = name;
-}
 
 static struct unit *unit_of(struct tx *t) {
     return CONTAINER_OF(t, struct unit, tx);
@@ -81,21 +63,6 @@ static void start(struct unit *u, unsigned home) {
     tx_start(&toy.shard[home], &u->tx);
 }
 
-static void move(unsigned from, unsigned to, unsigned count) {
-    for (unsigned i = 0; i < count; i++)
-        cr_assert(toy_deliver(&toy, from, to), "no message from %u to %u", from, to);
-}
-
-static void begin(void) {
-    toy_begin(&toy, SHARDS, 100);
-    memset(ran, 0, sizeof ran);
-}
-
-static void end(void) {
-    toy_settle(&toy);
-    toy_end(&toy);
-}
-
 static bool locked(unsigned shard, uint64_t hash) {
     struct tx_want w = {.hash = hash, .mode = TX_SHARED};
     return tx_conflicts(at(shard), &w, 0);
@@ -103,46 +70,6 @@ static bool locked(unsigned shard, uint64_t hash) {
 
 static void hop_on(struct unit *u, unsigned part) {
     tx_hop_on(&toy.shard[u->parts[part].shard], &u->parts[part]);
-}
-
-/* --- a step that goes on --- */
-
-struct single {
-    struct tx_step step;
-    struct tx_want want;
-    struct tx_claim *self;
-    char name;
-    unsigned turns, done;
-};
-
-static bool single_run(struct shard *s, void *arg, struct tx_claim *self) {
-    struct single *one = arg;
-    note(s->id, one->name);
-    one->self = self;
-    return one->turns-- == 0;
-}
-
-static void single_done(struct shard *home, void *arg) {
-    struct single *s = arg;
-    cr_assert_eq(home->id, s->step.home);
-    s->done++;
-}
-
-static struct single single(char name, unsigned home, uint64_t hash) {
-    return (struct single){.step = {.id = tx_next_id(at(home)),
-                                    .home = (uint16_t)home,
-                                    .count = 1,
-                                    .run = single_run,
-                                    .done = single_done},
-                           .want = {.hash = hash, .mode = TX_EXCLUSIVE},
-                           .name = name};
-}
-
-static void wait_at(struct single *s, unsigned shard) {
-    s->step.wants = &s->want;
-    s->step.arg = s;
-    enum err e = tx_wait(&toy.shard[shard], &s->step);
-    cr_assert_eq(e, OK);
 }
 
 /* --- hops --- */
@@ -185,13 +112,13 @@ Test(tx_long, those_behind_it_go_in_their_order) {
     want(&a, A, KEY_X);
     want(&a, B, KEY_Y);
     start(&a, HOME);
-    struct single early = single('e', OTHER, KEY_X);
+    struct single early = single('e', OTHER, KEY_X, TX_EXCLUSIVE);
     toy_settle(&toy);
-    struct single late = single('l', HOME, KEY_X);
+    struct single late = single('l', HOME, KEY_X, TX_EXCLUSIVE);
     wait_at(&late, A);
     wait_at(&early, A);
     cr_assert_lt(early.step.id, late.step.id);
-    struct single beside = single('b', OTHER, KEY_Y);
+    struct single beside = single('b', OTHER, KEY_Y, TX_EXCLUSIVE);
     wait_at(&beside, A);
     cr_assert_str_eq(ran[A], "ab", "a key that it does not hold is free");
     hop_on(&a, 0);
@@ -204,7 +131,7 @@ Test(tx_long, those_behind_it_go_in_their_order) {
 Test(tx_long, ends_while_its_notice_is_on_its_way) {
     for (unsigned release = 0; release < 2; release++) {
         begin();
-        struct single first = single('f', OTHER, KEY_X);
+        struct single first = single('f', OTHER, KEY_X, TX_EXCLUSIVE);
         first.turns = 1;
         wait_at(&first, A);
         struct unit a = {.name = 'a', .release = release != 0, .turns = {[A] = 1}};
@@ -270,7 +197,7 @@ Test(tx_long, step_is_not_asked_to_yield) {
     struct unit low = {.name = 'l', .release = true};
     want(&low, A, KEY_X);
     start(&low, HOME); /* has the lower id, and is on its way */
-    struct single s = single('s', OTHER, KEY_X);
+    struct single s = single('s', OTHER, KEY_X, TX_EXCLUSIVE);
     s.turns = 2;
     s.step.pins = true;
     wait_at(&s, A);
@@ -296,7 +223,7 @@ Test(tx_long, steps_in_a_row) {
     static struct single row[ROW];
     begin();
     for (unsigned i = 0; i < ROW; i++) {
-        row[i] = single((char)('a' + (char)i), OTHER, KEY_X);
+        row[i] = single((char)('a' + (char)i), OTHER, KEY_X, TX_EXCLUSIVE);
         row[i].turns = 1;
         wait_at(&row[i], A);
     }

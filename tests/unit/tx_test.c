@@ -1,14 +1,9 @@
 /* tx_test.c: the invariants of tx.h, each by the shortest sequence of messages that could break it. The shards 0 and 1
  * have keys, 2 and 3 are homes; tx_sim_test.c does the same at random.
  */
-#include "tx_fixture.h"
+#include "tx_script.h"
 
-#if defined(__clang__) /* a test is the only thread there is */
-#pragma clang diagnostic ignored "-Wthread-safety-analysis"
-#endif
-
-enum { A, B, HOME, OTHER, SHARDS, WANTS_MAX = 2 };
-enum { KEY_X = 64, KEY_Y = 128, KEY_Z = 1 }; /* X and Y share a chain of intents */
+enum { WANTS_MAX = 2 };
 
 /* A transaction: one hop to all its parts, which also releases, or none; then the end. */
 struct unit {
@@ -19,17 +14,6 @@ struct unit {
     bool no_hop;
     unsigned home, looks[SHARDS], nexts, ends;
 };
-
-static struct toy toy;
-static char ran[SHARDS][512]; /* names, in the order of what ran there */
-
-static struct tx_shard *at(unsigned shard) {
-    return &toy.shard[shard].tx;
-}
-
-static void note(unsigned shard, char name) {
-    ran[shard][strlen(ran[shard])] = name;
-}
 
 static struct unit *unit_of(struct tx *t) {
     return CONTAINER_OF(t, struct unit, tx);
@@ -94,59 +78,10 @@ static void start(struct unit *u) {
     tx_start(&toy.shard[u->home], &u->tx);
 }
 
-/* move: the next `count` messages of one line. */
-static void move(unsigned from, unsigned to, unsigned count) {
-    for (unsigned i = 0; i < count; i++)
-        cr_assert(toy_deliver(&toy, from, to), "no message from %u to %u", from, to);
-}
-
-static void begin(void) {
-    toy_begin(&toy, SHARDS, 100);
-    memset(ran, 0, sizeof ran);
-}
-
-static void end(void) {
-    toy_settle(&toy);
-    toy_end(&toy);
-}
-
-/* --- steps --- */
-
-struct single {
-    struct tx_step step;
-    struct tx_want want;
-    char name;
-    unsigned done;
-};
-
-static bool single_run(struct shard *s, void *arg, struct tx_claim *self) {
-    (void)self;
-    note(s->id, ((struct single *)arg)->name);
-    return true;
-}
-
-static void single_done(struct shard *home, void *arg) {
-    struct single *s = arg;
-    cr_assert_eq(home->id, s->step.home);
-    s->done++;
-}
-
-static struct single single(char name, unsigned home, uint64_t hash, enum tx_mode mode) {
-    return (struct single){.step = {.id = tx_next_id(at(home)),
-                                    .home = (uint16_t)home,
-                                    .count = 1,
-                                    .run = single_run,
-                                    .done = single_done},
-                           .want = {.hash = hash, .mode = (uint8_t)mode},
-                           .name = name};
-}
-
-static void wait_at(struct single *s, unsigned shard) {
-    s->step.wants = &s->want;
-    s->step.arg = s;
+/* wait_behind: somebody has the key already. */
+static void wait_behind(struct single *s, unsigned shard) {
     cr_assert(tx_conflicts(at(shard), &s->want, 0));
-    enum err e = tx_wait(&toy.shard[shard], &s->step);
-    cr_assert_eq(e, OK);
+    wait_at(s, shard);
 }
 
 /* --- (1) --- */
@@ -359,9 +294,9 @@ Test(tx, inv2_steps_wait_in_line) {
     struct single r = single('r', HOME, KEY_X, TX_SHARED);
     struct single s = single('s', HOME, KEY_X, TX_EXCLUSIVE);
     struct single t = single('t', HOME, KEY_X, TX_SHARED);
-    wait_at(&r, A);
-    wait_at(&s, A);
-    wait_at(&t, A);
+    wait_behind(&r, A);
+    wait_behind(&s, A);
+    wait_behind(&t, A);
     cr_assert_eq(at(A)->stats.steps_waited, 3);
     cr_assert_str_eq(ran[A], "");
     end();
@@ -379,7 +314,7 @@ Test(tx, inv2_transactions_yield_to_older_steps) {
     start(&b);
     (void)tx_next_id(at(OTHER));
     move(OTHER, A, 1);
-    wait_at(&s, A);
+    wait_behind(&s, A);
     cr_assert_str_eq(ran[A], "");
     end();
     cr_assert_str_eq(ran[A], "sb");
@@ -400,7 +335,7 @@ Test(tx, inv2_older_step_passes_who_waits) {
     start(&a);
     start(&b);
     move(OTHER, A, 2);
-    wait_at(&s, A);
+    wait_behind(&s, A);
     cr_assert_str_eq(ran[A], "s");
     cr_assert_eq(s.done, 0, "its home hears of it by message");
     move(A, HOME, 1);
@@ -676,7 +611,7 @@ Test(tx, starvation_by_steps) {
     static struct single s[STREAM];
     for (unsigned i = 0; i < STREAM; i++) {
         s[i] = single('s', OTHER, KEY_X, TX_SHARED);
-        wait_at(&s[i], A);
+        wait_behind(&s[i], A);
         while (toy_deliver(&toy, A, OTHER) || toy_deliver(&toy, OTHER, A))
             ;
         went += s[i].done;
@@ -765,7 +700,7 @@ Test(tx, inv6_idle_when_all_is_freed) {
     cr_assert(!tx_idle(at(HOME)) && tx_idle(at(A)));
     move(HOME, A, 1);
     struct single s = single('s', HOME, KEY_X, TX_EXCLUSIVE);
-    wait_at(&s, A);
+    wait_behind(&s, A);
     move(A, HOME, 1);
     move(HOME, A, 1);
     move(A, HOME, 2);
@@ -793,7 +728,7 @@ Test(tx, tells_who_waits_for_whom) {
     begin();
     late_pair(&a, &b);
     struct single s = single('s', OTHER, KEY_X, TX_SHARED);
-    wait_at(&s, A);
+    wait_behind(&s, A);
     struct unit w = unit('w', OTHER);
     want_all(&w, A, TX_EXCLUSIVE);
     start(&w);
