@@ -1,4 +1,4 @@
-/* admin.h: what an operator asks of the server: INFO, CONFIG, SHUTDOWN.
+/* admin.h: what an operator asks of the server: INFO, CONFIG, and others.
  *
  * Threads     handlers run as all handlers do. admin_register: before any shard starts.
  */

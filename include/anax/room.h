@@ -51,6 +51,7 @@ struct room_wait {
     int64_t bytes;  /* wanted, then given */
     int64_t held;   /* of the budget, until there is enough */
     uint16_t tried; /* shards that gave nothing, one after the other */
+    bool freed;     /* the last one let something go, though it may have been short of it itself */
     void (*then)(struct shard *s, struct room_wait *w);
 };
 enum room { ROOM_NONE, ROOM_THERE, ROOM_LATER };

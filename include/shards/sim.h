@@ -88,7 +88,7 @@ struct sim_disk_faults {
 };
 void sim_disk_set_faults(struct sim_net *net, const struct sim_disk_faults *faults);
 /* sim_disk_fail: the in-th operation (or part of one) of this kind from now on fails with `error`; 0: none does. When it is a
- * sync, nothing that this file got since the last one ever reaches the disk, though later syncs succeed. */
+ * sync, nothing that this file got since the last one ever reaches the disk, though later syncs succeed, until it is truncated. */
 void sim_disk_fail(struct sim_net *net, enum file_op op, unsigned in, int error);
 MUST_CHECK bool sim_disk_make_dir(struct sim_net *net, const char *path);
 /* sim_disk_forbid: names in this directory can be neither made nor changed: EACCES. */

@@ -289,6 +289,7 @@ static ssize_t open_path(struct sim_disk *d, const char *path, int flags) {
     if ((flags & O_TRUNC) && access != O_RDONLY) {
         d->used_bytes -= f->now.len;
         f->now.len = 0;
+        f->lost = false; /* what never gets there is no part of it any more */
     }
     return make_opened(d, flags, f, NULL);
 }

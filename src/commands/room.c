@@ -221,15 +221,18 @@ enum room room_ask_slow(struct shard *s, int64_t bytes, struct room_wait *w) {
 static void give_run(struct shard *at, struct bus_msg *m) {
     shard_claim();
     struct room_wait *w = CONTAINER_OF(m, struct room_wait, msg);
+    const struct keyspace_stats *k = keyspace_stats(at->keyspace);
+    uint64_t evicted = k->evicted, pending = k->pending_free;
     (void)make_here(at, w->bytes, clock_fine_ns() + GIVE_NS);
     w->bytes = budget_give(&at->share, room_used(at), w->bytes);
+    w->freed = k->evicted != evicted || k->pending_free < pending;
 }
 
 static void give_done(struct shard *s, struct bus_msg *m) {
     shard_claim();
     struct room_wait *w = CONTAINER_OF(m, struct room_wait, msg);
     w->held += w->bytes;
-    w->tried = w->bytes != 0 ? 0 : (uint16_t)(w->tried + 1);
+    w->tried = w->bytes != 0 || w->freed ? 0 : (uint16_t)(w->tried + 1);
     w->then(s, w);
 }
 

@@ -39,8 +39,8 @@ static void drop(struct dump *d) {
     d->blob = NULL;
 }
 
-/* Behind a set whose members have times come these, as a file has them before it: other servers look at nothing behind a
- * value. */
+/* Behind a set whose members have times come these, as a file has them before it: other servers look at nothing that is
+ * behind a value. */
 static bool has_times(const struct value *v) {
     return v->type == VALUE_SET && v->repr == REPR_OBJECT &&
            ((const struct object *)v->object)->due_ms != OBJECT_NEVER;

@@ -1,6 +1,8 @@
 /* dump_impl.h: values on their way from one server to another: DUMP, RESTORE, MIGRATE.
  *
- *     | type 1 | value, as in a file | version of the format 2 | CRC-64 of all before 8 |        numbers little endian
+ *     | type 1 | value, as in a file | times | version of the format 2 | CRC-64 of all before 8 |    little endian
+ *
+ *     times: of members of a set, if some have one: auxiliary fields as a file has before the set (rdb_types_impl.h).
  *
  * Why         the version is the lowest that can hold the value, so that servers that know no newer one restore it.
  * Threads     dump_value and dump_open are pure: beside the shard too, with an account of its own.

@@ -7,7 +7,7 @@
 
 enum {
     SIGNATURE_BYTES = 9,
-    REDIS_VERSION_MAX = 13,
+    REDIS_VERSION_MAX = 12,
     VERSION_WITH_CHECKSUM = 5,
     CHECKSUM_BYTES = 8,
     SHOWN_MAX = 128 /* bytes of a text in the log */

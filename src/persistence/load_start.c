@@ -52,7 +52,8 @@ void load_at_start(struct shard *last, load_at_start_fn *done) {
         done(last, false);
         return;
     }
-    (void)snprintf(st->path, sizeof st->path, "%s/%s", c->dir, c->rdb_name);
+    if (c->rdb_name[0] != '\0') /* else there is no such file, as in Redis */
+        (void)snprintf(st->path, sizeof st->path, "%s/%s", c->dir, c->rdb_name);
     st->done = done;
     st->request = (struct load_request){.at_start = true, .done = loaded};
     st->msg = (struct bus_msg){.run = start_run, .done = start_done, .to = 0};

@@ -1,4 +1,4 @@
-/* rdb_times.c: the times of a set's members, as files and payloads have them (rdb_types_impl.h, RDB_AUX_MEMBER_TTLS). */
+/* rdb_times.c: the times of a set's members, as files and payloads have them: RDB_AUX_MEMBER_TTLS, rdb_types_impl.h. */
 #include "anax/config.h"
 #include "anax/setval.h"
 #include "rdb_read_impl.h"

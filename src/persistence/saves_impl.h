@@ -88,7 +88,7 @@ struct save_part {
     uint8_t version;
     bool compress, checksum;
     bool idle,
-        uses; /* is it told for how long, or how often, a key was used? As Redis does under LRU and LFU */
+        uses; /* for how long, or how often, a key was used, is told: as Redis does under LRU and LFU */
     bool active;     /* from the cut until its memory is free */
     bool free_to_go; /* home has read what it wants to know of the cut */
     bool walking;    /* the snapshot has not come to its end */
@@ -174,7 +174,7 @@ struct saves {
     int floor;     /* the shard that has it, or -1 */
     struct list askers;
     uint64_t began_ns;
-    int64_t began_s, changed_ms; /* Unix time */
+    int64_t began_s; /* Unix time */
     /* of saves that are over: */
     int64_t last_save_s, last_try_s, last_time_s;
     bool last_failed;

@@ -388,9 +388,9 @@ ROWS = [
 NOT_DRAWN = {
     "DELIFEQ": "not in Redis 7.0: model_test.py",
     "MSETEX": "not in Redis 7.0: model_test.py",
-    "DUMP": "the payload names the RDB version: scripted_test.py",
-    "RESTORE": "takes DUMP's payload: scripted_test.py",
-    "MIGRATE": "talks to another server; comes with cluster support",
+    "DUMP": "servers write the same value in different bytes: test_dump.py",
+    "RESTORE": "takes DUMP's payload: test_dump.py",
+    "MIGRATE": "talks to another server: test_migrate.py",
     "SORT": "sorts lists, sets and sorted sets, which come with the next types",
     "SORT_RO": "sorts lists, sets and sorted sets, which come with the next types",
     "WAIT": "blocks for replicas; comes with replication",

@@ -258,6 +258,30 @@ def test_pipeline_and_multi(a, b, peer):
     assert (a.cmd("GET", "k"), b.cmd("GET", "k")) == (b"4", b"3")
 
 
+def test_all_of_one_moment(a, b, peer, ours):
+    """Keys on several shards go as they are between two MSETs."""
+    ended = threading.Event()
+    keys = ["k%d" % i for i in range(6)]
+
+    def write():
+        with ours.connect() as conn:
+            i = 0
+            while not ended.is_set():
+                i += 1
+                conn.ok("MSET", *[x for key in keys for x in (key, i)])
+
+    a.ok("MSET", *[x for key in keys for x in (key, 0)])
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(40):
+            assert migrate(a, peer, "", "COPY", "REPLACE", "KEYS", *keys) == b"OK"
+            assert len(set(b.cmd("MGET", *keys))) == 1
+    finally:
+        ended.set()
+        writer.join()
+
+
 def test_watch_sees_it(a, b, peer, ours):
     with ours.connect() as other:
         for options, seen in ((["COPY"], False), (["REPLACE"], True)):

@@ -103,6 +103,7 @@ def test_what_is_wrong_and_where(tmp_path):
     wrong = [
         (made.rdb(k, magic=b"RODIS0011"), "offset 0: it does not begin as RDB files do"),
         (made.rdb(k, magic=b"REDIS00x1"), "offset 0: a version of the format that is not known: REDIS00x1"),
+        (made.rdb(k, magic=b"REDIS0013"), "offset 0: a version of the format that is not known: REDIS0013"),
         (made.rdb(k, magic=b"REDIS0099"), "offset 0: a version of the format that is not known: REDIS0099"),
         (made.rdb(k, magic=b"REDIS0000"), "offset 0: a version of the format that is not known: REDIS0000"),
         (made.rdb(k, magic=b"VALKEY099"), "offset 0: a version of the format that is not known: VALKEY099"),

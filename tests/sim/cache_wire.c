@@ -107,6 +107,8 @@ struct span heard_next(struct heard *h, size_t *at, char *type) {
 void heard_drop(struct heard *h, size_t upto) {
     if (upto == 0) /* also when nothing was heard yet, and there are no bytes to point at */
         return;
+    if (upto == 0)
+        return;
     memmove(h->bytes, h->bytes + upto, h->len - upto);
     h->len -= upto;
 }

@@ -1,6 +1,5 @@
-/* dump_nomem_test.c: DUMP and RESTORE when memory fails: each of their allocations fails once; either the command is refused
- * and nothing has changed, or it went through as if nothing had been. And what DUMP makes of every form of a value RESTORE
- * makes the same of again. */
+/* dump_nomem_test.c: DUMP and RESTORE when memory fails: each of their allocations fails once; either the command is
+ * refused and nothing has changed, or it went through as if nothing had been. And RESTORE of any bytes. */
 #include "../../src/persistence/digest_impl.h"
 #include "../../src/persistence/dump_impl.h"
 #include "command_fixture.h"
@@ -31,8 +30,8 @@ static void many(struct server *s, const char *begin, unsigned n, const char *be
     }
 }
 
-static const char *const keys[] = {"int", "text", "long", "blob", "l",  "lb", "h", "hb",
-                                   "ht",  "htb",  "s",    "si",   "sr", "sb", "z", "zb"};
+static const char *const keys[] = {"int", "text", "long", "blob", "l",  "lb", "h",   "hb", "ht",
+                                   "htb", "s",    "si",   "sr",   "sb", "st", "stb", "z",  "zb"};
 
 static void prepare(struct server *s) {
     run(s, "flushall sync");
@@ -52,6 +51,9 @@ static void prepare(struct server *s) {
     run(s, "sadd si 1 5 9");
     many(s, "sadd sr", 600, "", NULL);
     many(s, "sadd sb", 200, "member", NULL);
+    run(s, "saddex st 100000 a b");
+    run(s, "sadd st c");
+    many(s, "saddex stb 100000", 200, "member", NULL);
     run(s, "zadd z 1 a 2 bb 3 ccc");
     many(s, "zadd zb", 200, "", "member");
 }
