@@ -1,6 +1,6 @@
 # packages.sh: what Debian 12 packages the project needs, and how to get those that are missing. Sourced.
 
-build_packages=(gcc libc6-dev cmake ninja-build pkg-config liburing-dev libjemalloc-dev libroaring-dev libxxhash-dev liblzf-dev libisal-dev)
+build_packages=(gcc libc6-dev cmake ninja-build pkg-config liburing-dev libjemalloc-dev libroaring-dev libxxhash-dev liblzf-dev libisal-dev libssl-dev)
 test_packages=(libcriterion-dev redis-server redis-tools python3 python3-pytest python3-redis python3-hypothesis)
 check_packages=(clang libclang-rt-14-dev clang-format clang-tidy llvm)
 bench_packages=(redis-server memcached python3-matplotlib)

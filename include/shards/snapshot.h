@@ -29,6 +29,9 @@ struct snapshot_sink {
     bool (*tell_some)(struct snapshot_sink *s, unsigned db, const struct entry *e);
     /* Is there room for more of the walk? */
     bool (*room)(struct snapshot_sink *s);
+    /* Somebody waits from now on for the heavy one that comes next: the walk has to go on, room or not. From wherever
+     * something is to be changed, as tell. */
+    void (*hurry)(struct snapshot_sink *s);
 };
 
 /* What whoever grants locks learns of it. */

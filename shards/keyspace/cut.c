@@ -31,7 +31,10 @@ void cut_tell(struct table *t, struct bucket *b, unsigned i) {
 }
 
 static ON_SHARD void table_close(struct table *t) {
-    t->cut->open--;
+    struct cut *c = t->cut;
+    if (c->heavy_table == t)
+        c->heavy_table = NULL; /* it went with the table, without memory to keep it */
+    c->open--;
     t->cut = NULL;
 }
 

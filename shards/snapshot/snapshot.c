@@ -96,6 +96,9 @@ bool snapshot_hurried(const struct snapshot *s) {
 bool snapshot_ready(struct snapshot *s, uint64_t hash) {
     if (keyspace_cut_touch(s->keyspace, hash))
         return true;
-    s->hurried = true;
+    if (!s->hurried) {
+        s->hurried = true;
+        s->sink->hurry(s->sink);
+    }
     return false;
 }

@@ -419,27 +419,29 @@ static void add_choice_problem(const struct config_row *row, struct text *out) {
     config_add_choices(row, out);
 }
 
-/* Redis's words for a value that CONFIG SET refuses. */
+/* Redis's words for a value that CONFIG SET refuses, where they name no bound and no option. */
+static const char *const redis_problems[] = {
+    [WRONG_COUNT] = "wrong number of arguments",
+    [NOT_A_NUMBER] = "argument couldn't be parsed into an integer",
+    [NOT_MEMORY] = "argument must be a memory value",
+    [NOT_MEMORY_OR_PERCENT] = "argument must be a memory or percent value",
+    [ZERO_BYTE] = "argument must not contain zero bytes",
+    [BAD_CLASS] = "Invalid client class specified in buffer limit configuration.",
+    [BAD_LIMIT] = "Error in hard, soft or soft_seconds setting in buffer limit configuration.",
+    [LIMIT_COUNT] = "Wrong number of arguments in buffer limit configuration.",
+    [BAD_TEMPLATE] = "template format is invalid or contains unknown variables",
+    [BAD_SAVE] = "Invalid save parameters",
+    [BAD_OOM_VALUE] = "Invalid oom-score-adj-values, elements must be between -2000 and 2000.",
+};
+
 static void add_redis_problem(const struct config_row *row, enum problem problem,
                               struct text *out) {
     switch (problem) {
     case FINE:
         break;
-    case WRONG_COUNT:
-        text_addf(out, "wrong number of arguments");
-        break;
-    case NOT_A_NUMBER:
-        text_addf(out, "argument couldn't be parsed into an integer");
-        break;
     case OUT_OF_RANGE:
         text_addf(out, "argument must be between %" PRId64 " and %" PRId64 " inclusive", row->min,
                   row->max);
-        break;
-    case NOT_MEMORY:
-        text_addf(out, "argument must be a memory value");
-        break;
-    case NOT_MEMORY_OR_PERCENT:
-        text_addf(out, "argument must be a memory or percent value");
         break;
     case PERCENT_TOO_LARGE:
         text_addf(out, "percentage argument must be less or equal to %" PRId64, -row->min);
@@ -450,33 +452,14 @@ static void add_redis_problem(const struct config_row *row, enum problem problem
     case TOO_LONG:
         text_addf(out, "argument must be at most %" PRId64 " bytes long", row->max);
         break;
-    case ZERO_BYTE:
-        text_addf(out, "argument must not contain zero bytes");
-        break;
-    case BAD_CLASS:
-        text_addf(out, "Invalid client class specified in buffer limit configuration.");
-        break;
-    case BAD_LIMIT:
-        text_addf(out,
-                  "Error in hard, soft or soft_seconds setting in buffer limit configuration.");
-        break;
-    case LIMIT_COUNT:
-        text_addf(out, "Wrong number of arguments in buffer limit configuration.");
-        break;
     case BAD_CPUS:
         row->kind->allowed(row, out);
-        break;
-    case BAD_TEMPLATE:
-        text_addf(out, "template format is invalid or contains unknown variables");
         break;
     case BAD_PERCENTILE:
         text_addf(out, "Invalid %s parameters", row->name);
         break;
     case PERCENTILE_RANGE:
         text_addf(out, "%s parameters should sit between [0.0,100.0]", row->name);
-        break;
-    case BAD_SAVE:
-        text_addf(out, "Invalid save parameters");
         break;
     case BAD_DIRECTORY:
         text_addf(out, "%s", strerror(errno));
@@ -487,12 +470,13 @@ static void add_redis_problem(const struct config_row *row, enum problem problem
     case BAD_EVENT_CLASS:
         text_addf(out, "Invalid event class character. Use '%s'.", CONFIG_EVENT_CLASSES);
         break;
-    case BAD_OOM_VALUE:
-        text_addf(out, "Invalid oom-score-adj-values, elements must be between -2000 and 2000.");
-        break;
     case NOT_AVAILABLE:
         text_addf(out, "only '%s' can be had so far", row->initial);
         break;
+    default:
+        ASSERT((size_t)problem < COUNT_OF(redis_problems));
+        ASSERT(redis_problems[problem] != NULL);
+        text_addf(out, "%s", redis_problems[problem]);
     }
 }
 

@@ -299,6 +299,8 @@ static ON_SHARD bool put_some(struct save_part *p, unsigned db, const struct ent
 static bool tell_some(struct snapshot_sink *s, unsigned db, const struct entry *e) {
     struct save_part *p = CONTAINER_OF(s, struct save_part, sink);
     shard_claim();
+    if (unlikely(snapshot_lost(&p->shard->snapshot)))
+        give_up(p, LOST); /* it may be what we were in the middle of */
     if (p->gave_up)
         return true;
     if (waits_for_floor(p))
@@ -320,6 +322,11 @@ static bool room(struct snapshot_sink *s) {
     if (p->has_floor)
         return p->floor_out < SAVE_WALK_BLOCKS;
     return !p->asked && p->blocks_out + p->chain_blocks < SAVE_WALK_BLOCKS;
+}
+
+static void hurry(struct snapshot_sink *s) {
+    shard_claim();
+    part_go(CONTAINER_OF(s, struct save_part, sink));
 }
 
 /* --- the walk --- */
@@ -507,7 +514,7 @@ void part_free(struct save_part *p) {
 
 void part_init(struct save_part *p, struct shard *s) {
     p->shard = s;
-    p->sink = (struct snapshot_sink){tell, tell_some, room};
+    p->sink = (struct snapshot_sink){tell, tell_some, room, hurry};
     p->timer = (struct timer){.fire = fire, .arg = p};
     p->errand.run = errand_run;
 }

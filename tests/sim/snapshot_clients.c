@@ -1,9 +1,10 @@
 /* snapshot_clients.c: clients that keep things in balance; snapshot_sim.c says which. */
 #include "snapshot_impl.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_MAX = 512 };
+enum { TEXT_MAX = 1024 };
 
 /* What a client waits for. */
 struct op {
@@ -12,6 +13,7 @@ struct op {
     long value;     /* of a pair's MSET */
     unsigned db, pair;
     bool is_pair;
+    bool is_any; /* of any shape: `lines` are values */
 };
 
 struct client {
@@ -19,6 +21,8 @@ struct client {
     unsigned db;
     struct op waiting[WAITING_MAX];
     unsigned waiting_count;
+    bool gone;
+    size_t text_left; /* bytes of a bulk string, whatever they are, and of its end */
     char line[TEXT_MAX];
     size_t line_len;
 };
@@ -33,6 +37,13 @@ static void send_op(struct client *c, struct op op, const char *text) {
     (void)sim_client_write(c->end, text, strlen(text));
 }
 
+static void come(struct client *c, unsigned db) {
+    char text[32];
+    *c = (struct client){.end = sim_world_connect(&snapshot_world), .db = db};
+    (void)snprintf(text, sizeof text, "SELECT %u\r\n", db);
+    send_op(c, (struct op){.lines = 1}, text);
+}
+
 static void send_pair(struct client *c) {
     char text[TEXT_MAX];
     unsigned p = (unsigned)(c - clients) * PAIRS_EACH + snapshot_below(PAIRS_EACH);
@@ -43,6 +54,12 @@ static void send_pair(struct client *c) {
     send_op(c, op, text);
 }
 
+/* exec_op: of a MULTI of two commands, of which some have no memory when nobody keeps anything in balance. */
+static struct op exec_op(void) {
+    return snapshot_progress.careless ? (struct op){.lines = 4, .is_any = true}
+                                      : (struct op){.lines = 6};
+}
+
 static void send_transfer(struct client *c) {
     char text[TEXT_MAX];
     unsigned amount = snapshot_below(100), from = snapshot_below(ACCOUNTS),
@@ -50,7 +67,7 @@ static void send_transfer(struct client *c) {
     (void)snprintf(text, sizeof text,
                    "MULTI\r\nDECRBY account:%u %u\r\nINCRBY account:%u %u\r\nEXEC\r\n", from,
                    amount, to, amount);
-    send_op(c, (struct op){.lines = 6}, text);
+    send_op(c, exec_op(), text);
 }
 
 static void send_twins(struct client *c) {
@@ -64,7 +81,7 @@ static void send_twins(struct client *c) {
         (void)snprintf(text, sizeof text,
                        "MULTI\r\nLTRIM twin:%u:0 1 -1\r\nLTRIM twin:%u:1 1 -1\r\nEXEC\r\n", t, t);
     next_value++;
-    send_op(c, (struct op){.lines = 6}, text);
+    send_op(c, exec_op(), text);
 }
 
 static void send_rename(struct client *c) {
@@ -93,12 +110,20 @@ static void send_whole(struct client *c) {
     send_op(c, (struct op){.lines = 1}, text);
 }
 
-/* In other databases than the first there are only pairs. */
+static void send_any(struct client *c) {
+    char text[TEXT_MAX];
+    unsigned values = snapshot_any(text, c->db);
+    send_op(c, (struct op){.lines = values, .is_any = true}, text);
+}
+
+/* In other databases than the first there are only pairs, and what nobody keeps in balance. */
 static void client_send(struct client *c) {
     if (c->waiting_count == WAITING_MAX)
         return;
-    unsigned what = snapshot_below(12);
-    if (what == 0)
+    unsigned what = snapshot_below(20);
+    if (what >= 12)
+        send_any(c);
+    else if (what == 0)
         send_whole(c);
     else if (c->db != 0 || what < 4)
         send_pair(c);
@@ -118,26 +143,56 @@ static void ended(const struct op *op) {
         *acked = op->value;
 }
 
-/* is_misconf: the disk has failed, and the server refuses writes. */
-static bool is_misconf(const char *line) {
+/* is_refusal: an error that is expected: when the disk has failed, the server refuses writes. */
+static bool is_refusal(const char *line) {
+    if (snapshot_progress.careless || strncmp(line, "-ERR no such key", 16) == 0)
+        return true;
     return snapshot_progress.files &&
            (strncmp(line, "-MISCONF", 8) == 0 || strncmp(line, "-EXECABORT", 10) == 0);
+}
+
+static void next_op(struct client *c) {
+    c->waiting_count--;
+    memmove(c->waiting, c->waiting + 1, c->waiting_count * sizeof(struct op));
+}
+
+/* take_any: one more line of values of any shape. */
+static void take_any(struct client *c, struct op *op) {
+    long n = strtol(c->line + 1, NULL, 10);
+    if (c->line[0] == '$' && n >= 0)
+        c->text_left = (size_t)n + 2;
+    else if (c->line[0] == '*' && n > 0)
+        op->lines += (unsigned)n;
+    op->lines--;
 }
 
 static void take_line(struct client *c) {
     if (c->waiting_count == 0)
         snapshot_fail("more was answered than was asked");
     struct op *op = &c->waiting[0];
+    if (op->is_any) {
+        take_any(c, op);
+        if (op->lines == 0)
+            next_op(c);
+        return;
+    }
     op->refused |= c->line[0] == '-';
     if (strncmp(c->line, "-EXECABORT", 10) == 0)
         op->lines = 1; /* there is no array then */
-    if (c->line[0] == '-' && strncmp(c->line, "-ERR no such key", 16) != 0 && !is_misconf(c->line))
+    if (c->line[0] == '-' && !is_refusal(c->line))
         snapshot_fail(c->line);
     if (--op->lines != 0)
         return;
     ended(op);
-    c->waiting_count--;
-    memmove(c->waiting, c->waiting + 1, c->waiting_count * sizeof(struct op));
+    next_op(c);
+}
+
+/* closed: for want of memory it may be, and does not come back. */
+static void closed(struct client *c) {
+    if (!snapshot_progress.careless)
+        snapshot_fail("the server closed a connection");
+    c->gone = true;
+    c->waiting_count = 0;
 }
 
 static void client_read(struct client *c) {
@@ -145,6 +200,10 @@ static void client_read(struct client *c) {
     ssize_t n;
     while ((n = sim_client_read(c->end, bytes, 1 + snapshot_below(sizeof bytes - 1))) > 0) {
         for (ssize_t i = 0; i < n; i++) {
+            if (c->text_left != 0) {
+                c->text_left--;
+                continue;
+            }
             if (c->line_len + 1 < sizeof c->line)
                 c->line[c->line_len++] = bytes[i];
             if (bytes[i] != '\n')
@@ -155,11 +214,13 @@ static void client_read(struct client *c) {
         }
     }
     if (n < 0)
-        snapshot_fail("the server closed a connection");
+        closed(c);
 }
 
 void snapshot_client_step(void) {
     struct client *c = &clients[snapshot_below(client_count)];
+    if (c->gone)
+        return;
     if (snapshot_below(2) == 0)
         client_read(c);
     else
@@ -170,6 +231,8 @@ void snapshot_clients_settle(void (*turn)(void)) {
     for (unsigned rounds = 0;; rounds++) {
         bool all = true;
         for (unsigned i = 0; i < client_count; i++) {
+            if (clients[i].gone)
+                continue;
             client_read(&clients[i]);
             all = all && clients[i].waiting_count == 0;
         }
@@ -198,24 +261,25 @@ static void fill(void (*turn)(void)) {
         send_op(c, (struct op){.lines = 1}, text);
         snapshot_clients_settle(turn);
     }
+    for (unsigned i = 0; snapshot_any_long(text, sizeof text, i); i++) {
+        send_op(c, (struct op){.lines = 1, .is_any = true}, text);
+        snapshot_clients_settle(turn);
+    }
 }
 
 void snapshot_clients_connect(void (*turn)(void)) {
     for (unsigned i = 0; i < client_count; i++) {
-        struct client *c = &clients[i];
-        unsigned db = i < 2 ? 0 : snapshot_below(DBS);
-        char text[32];
-        *c = (struct client){.end = sim_world_connect(&snapshot_world), .db = db};
-        (void)snprintf(text, sizeof text, "SELECT %u\r\n", db);
-        send_op(c, (struct op){.lines = 1}, text);
+        come(&clients[i], i < 2 ? 0 : snapshot_below(DBS));
     }
     snapshot_clients_settle(turn);
 }
 
 void snapshot_clients_begin(void (*turn)(void)) {
-    snapshot_progress = (struct progress){.flushes = snapshot_below(2) == 0,
-                                          .swaps = snapshot_below(2) == 0,
-                                          .files = snapshot_world.files};
+    snapshot_progress =
+        (struct progress){.flushes = snapshot_below(2) == 0,
+                          .swaps = snapshot_below(2) == 0,
+                          .careless = !snapshot_world.files && snapshot_below(3) == 0,
+                          .files = snapshot_world.files};
     next_value = 1;
     client_count = 2 + snapshot_below(CLIENTS_MAX - 1);
     snapshot_clients_connect(turn);

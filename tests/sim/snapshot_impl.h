@@ -31,6 +31,7 @@ static inline unsigned snapshot_below(unsigned n) {
 struct progress {
     long acked[PAIRS], sent[PAIRS]; /* in whichever database */
     bool flushes, swaps, files;     /* files: errors of the disk may refuse writes */
+    bool careless; /* nothing is kept in balance: everything may be flushed and evicted */
 };
 extern struct progress snapshot_progress;
 /* snapshot_clients_begin: they connect, and the long lists are filled. snapshot_client_step: one of them sends or reads.
@@ -49,7 +50,24 @@ void snapshot_forget(void);
 void snapshot_note(unsigned db, const struct entry *e);
 void snapshot_note_all(void) ON_SHARD;
 void snapshot_check(const struct progress *before, const struct progress *after);
-uint64_t snapshot_digest_list(const struct entry *e, uint64_t *count);
+
+/* --- snapshot_any.c --- */
+
+enum { SNAPSHOT_ANY_MAX = 4 }; /* commands of a MULTI */
+/* snapshot_any: a command on keys that nobody keeps in balance, or several in MULTI; returns how many values are its reply.
+ * snapshot_any_long: the i-th command that makes what there is to be copied; false: no more. */
+unsigned snapshot_any(char *text, unsigned db);
+bool snapshot_any_long(char *text, size_t cap, unsigned i);
+
+/* --- snapshot_exact.c --- */
+
+/* snapshot_exact_take: what a shard has, at the cut. snapshot_exact_note: an entry that is told: is it one of those, as it was?
+ * snapshot_exact_check: all were told. */
+void snapshot_exact_forget(void);
+void snapshot_exact_take(const struct keyspace *k) ON_SHARD;
+void snapshot_exact_note(unsigned db, const struct entry *e);
+void snapshot_exact_check(void);
+uint64_t snapshot_digest(const struct entry *e);
 
 /* --- snapshot_files.c --- */
 

@@ -426,12 +426,16 @@ Test(cut, a_flush_without_memory_tells_what_is_light_and_owns_up_to_the_rest) {
             crowd_destroy(&f.mem, v.object);
         told_count = 0;
         (void)keyspace_cut(f.k, count, NULL);
+        unsigned db;
+        cr_assert(keyspace_cut_touch(f.k, hash_of(key)) == (heavy == 0));
+        cr_assert((keyspace_cut_heavy(f.k, &db) != NULL) == (heavy == 1));
         f.mem.fail_in = f.mem.fail_every = 1;
         cr_assert(keyspace_flush(f.k, 0) == 100U + (unsigned)heavy);
         f.mem.fail_in = f.mem.fail_every = 0;
         cr_assert(!keyspace_cut_open(f.k));
         cr_assert(told_count == 100);
         cr_assert(keyspace_cut_lost(f.k) == (heavy == 1));
+        cr_assert(keyspace_cut_heavy(f.k, &db) == NULL);
         while (keyspace_free_some(f.k, 1000)) {
         }
     }
