@@ -29,10 +29,9 @@ enum { BUDGET_KEEP_MAX = 1 << 20, BUDGET_KEEP_PRESSED = 4096 };
 
 /* What a shard tells the others. */
 struct budget_peer {
-    _Alignas(64) _Atomic uint64_t
-        evictable;                  /* keys that may go, and what has gone and is not freed yet */
-    _Atomic uint64_t weight;        /* what is to be gained by letting them go */
-    _Atomic uint64_t evicted_bytes; /* so far */
+    _Alignas(64) _Atomic bool evictable; /* keys that may go, or what is not freed yet */
+    _Atomic uint64_t weight;             /* what is to be gained by letting them go */
+    _Atomic uint64_t evicted_bytes;      /* so far */
 };
 
 struct budget {

@@ -270,17 +270,15 @@ static bool is_volatile(enum evict_policy p) {
     return p >= EVICT_VOLATILE_LRU;
 }
 
-/* evictable: keys that the policy allows to go; of the first databases, which are those that are used. */
-static ON_SHARD uint64_t evictable(const struct shard *s) {
-    enum { LOOK_AT = 16 };
-    uint64_t n = 0;
-    enum evict_policy policy = keyspace_eviction(s->keyspace);
-    for (unsigned db = 0; db < LOOK_AT && db < keyspace_databases(s->keyspace); db++) {
+/* has_evictable: keys that the policy allows to go. */
+static ON_SHARD bool has_evictable(const struct shard *s) {
+    bool only_volatile = is_volatile(keyspace_eviction(s->keyspace));
+    for (unsigned db = 0; db < keyspace_databases(s->keyspace); db++) {
         const struct table *t = keyspace_peek_table(s->keyspace, db);
-        if (t != NULL)
-            n += is_volatile(policy) ? table_expires(t) : table_count(t);
+        if (t != NULL && (only_volatile ? table_expires(t) : table_count(t)) != 0)
+            return true;
     }
-    return n;
+    return false;
 }
 
 void room_settle(struct shard *s) {
@@ -288,9 +286,9 @@ void room_settle(struct shard *s) {
         return;
     (void)budget_settle(&s->share, room_used(s));
     struct budget_peer *me = peer_of(s);
-    uint64_t n = evictable(s) + keyspace_stats(s->keyspace)->pending_free;
-    if (atomic_load_explicit(&me->evictable, memory_order_relaxed) != n)
-        atomic_store_explicit(&me->evictable, n, memory_order_relaxed);
+    bool any = keyspace_stats(s->keyspace)->pending_free != 0 || has_evictable(s);
+    if (atomic_load_explicit(&me->evictable, memory_order_relaxed) != any)
+        atomic_store_explicit(&me->evictable, any, memory_order_relaxed);
 }
 
 bool room_slice(struct shard *s) {
@@ -355,7 +353,7 @@ void room_balance(struct shard *s) {
         return;
     bool late = s->now_ns - seen->next_ns > 4ULL * BALANCE_NS; /* what happened meanwhile is past */
     seen->next_ns = s->now_ns + BALANCE_NS;
-    uint64_t weight = evictable(s) == 0 ? 0 : (uint64_t)s->mem.used_bytes / 1024 * coldest(s);
+    uint64_t weight = !has_evictable(s) ? 0 : (uint64_t)s->mem.used_bytes / 1024 * coldest(s);
     atomic_store_explicit(&peer_of(s)->weight, weight, memory_order_relaxed);
     int64_t bytes = fair(s), floor = s->mem.used_bytes - bytes;
     uint64_t from = clock_fine_ns();

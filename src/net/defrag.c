@@ -14,8 +14,8 @@
 #include "shards/log.h"
 
 enum {
-    SLICE_NS = 50000,
-    SLICE_ALLOCATIONS = 32, /* after which the clock is looked at */
+    SLICE_NS = 25000,
+    SLICE_ALLOCATIONS = 8, /* after which the clock is looked at */
     WAIT_MAX_S = 64,
     GAIN_PART = 8 /* a walk after which more is left of what was free has gained little */
 };

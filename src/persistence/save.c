@@ -237,7 +237,7 @@ static ON_SHARD void cut_made(struct saves *v) {
     }
     if (error != NULL)
         saves_fail(v, "%s", error);
-    else if (v->error[0] != '\0') /* cancelled meanwhile */
+    if (v->error[0] != '\0') /* or it was cancelled, or has failed, meanwhile */
         stop_parts(v);
     tell_calls(v, true, error);
     saves_pump_soon(v);

@@ -12,12 +12,22 @@ static struct mem *mem_of(const struct save_part *p) {
     return &p->shard->mem;
 }
 
-/* give_up: the snapshot hears of it in the next slice: it may be calling us. */
+static void nothing_done(struct shard *at, struct bus_msg *m) {
+    (void)at;
+    (void)m;
+}
+
+/* give_up: the snapshot hears of it in the next slice: it may be calling us. Home hears of it now, if it does not know: we may have
+ * the floor, for which all others wait, and so do our own blocks. */
 static ON_SHARD void give_up(struct save_part *p, const char *why) {
     if (p->gave_up)
         return;
     p->gave_up = true;
     p->error = why;
+    if (why[0] != '\0') {
+        p->quit = (struct bus_msg){.run = write_quit, .done = nothing_done, .to = 0};
+        shard_post(p->shard, &p->quit);
+    }
     part_go(p);
 }
 
@@ -75,11 +85,6 @@ static void free_all(struct save_part *p, struct save_block **first) {
         block_free(p, b);
     }
     *first = NULL;
-}
-
-static void nothing_done(struct shard *at, struct bus_msg *m) {
-    (void)at;
-    (void)m;
 }
 
 /* send_blocks: those up to `end`, which are full, in one message. */

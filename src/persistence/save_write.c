@@ -76,12 +76,15 @@ void write_asked(struct shard *home, struct bus_msg *m) {
     give_floor(v);
 }
 
+void write_quit(struct shard *home, struct bus_msg *m) {
+    shard_claim();
+    saves_fail(saves_of(home), "%s", CONTAINER_OF(m, struct save_part, quit)->error);
+}
+
 void write_ended(struct shard *home, struct bus_msg *m) {
     shard_claim();
     struct saves *v = saves_of(home);
     const struct save_part *p = CONTAINER_OF(m, struct save_part, ended);
-    if (p->error != NULL && p->error[0] != '\0')
-        saves_fail(v, "%s", p->error);
     v->version = p->version > v->version ? p->version : v->version;
     v->parts_left--;
     saves_pump_soon(v);

@@ -67,9 +67,10 @@ struct save_part {
     struct snapshot_sink sink;
     struct shard *shard;
     struct timer timer;
-    struct errand errand;                 /* sets the timer */
-    struct bus_msg ask, ended;            /* to home: for the floor; that all blocks are back */
-    struct save_block *light;             /* being filled with whole entries, of database `db` */
+    struct errand errand; /* sets the timer */
+    struct bus_msg ask, quit,
+        ended;                /* to home: for the floor; it has given up; all blocks are back */
+    struct save_block *light; /* being filled with whole entries, of database `db` */
     struct save_block *chain, *chain_end; /* what is being told in slices, and not sent yet */
     struct save_block *spare;
     struct rdb_out out, chain_out;
@@ -226,9 +227,10 @@ void part_free(struct save_part *p);
 /* --- save_write.c. The owner of shard 0 --- */
 void write_begin(struct saves *v);
 void write_pump(struct saves *v) ON_SHARD;
-/* write_arrived, write_asked, write_ended: messages of parts. */
+/* write_arrived, write_asked, write_quit, write_ended: messages of parts. */
 void write_arrived(struct shard *home, struct bus_msg *m);
 void write_asked(struct shard *home, struct bus_msg *m);
+void write_quit(struct shard *home, struct bus_msg *m);
 void write_ended(struct shard *home, struct bus_msg *m);
 
 /* --- rdb_file.c --- */

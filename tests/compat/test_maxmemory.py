@@ -171,6 +171,18 @@ def test_all_keys_on_one_of_four_shards(shards):
         assert used(c) - idle >= 0.95 * (top - idle)
 
 
+@pytest.mark.parametrize("db", [0, 31])
+def test_keys_of_any_database_go_for_others(db):
+    """One shard has all keys; the others, with none that may go, have it make room for them."""
+    with Server("anax", shards=3, options={"databases": "32"}) as server, server.connect() as c:
+        c.ok("SELECT", db)
+        limit(c, 3_000_000, "allkeys-lru")
+        for name, n in ("{one}%d", 4000), ("any:%d", 2000):
+            for at in range(0, n, 50):
+                replies = c.pipeline([["SET", name % i, "v" * 1000] for i in range(at, at + 50)])
+                assert {r.value for r in replies} == {b"OK"}, (name, at)
+
+
 def test_room_that_others_do_not_use_moves(shards):
     """Filled on all shards, then emptied: what one shard gave up, another uses."""
     with Server("anax", shards=shards) as server, server.connect() as c:

@@ -137,10 +137,12 @@ static size_t put_more(char *text, size_t room, enum follows what, unsigned n) {
 }
 
 bool snapshot_any_long(char *text, size_t cap, unsigned i) {
-    static const struct {
+    const struct {
         const char *begin;
         enum follows what;
-    } making[] = {{"SETRANGE big:string 50000 x", NOTHING},
+    } making[] = {{snapshot_world.files ? "SETRANGE big:string 500000 x" /* it takes the floor */
+                                        : "SETRANGE big:string 50000 x",
+                   NOTHING},
                   {"RPUSH big:list", MEMBERS_FOLLOW},
                   {"SADD big:set", MEMBERS_FOLLOW},
                   {"HSET big:hash", PAIRS_FOLLOW},

@@ -275,11 +275,10 @@ void snapshot_clients_connect(void (*turn)(void)) {
 }
 
 void snapshot_clients_begin(void (*turn)(void)) {
-    snapshot_progress =
-        (struct progress){.flushes = snapshot_below(2) == 0,
-                          .swaps = snapshot_below(2) == 0,
-                          .careless = !snapshot_world.files && snapshot_below(3) == 0,
-                          .files = snapshot_world.files};
+    snapshot_progress = (struct progress){.flushes = snapshot_below(2) == 0,
+                                          .swaps = snapshot_below(2) == 0,
+                                          .careless = snapshot_below(3) == 0,
+                                          .files = snapshot_world.files};
     next_value = 1;
     client_count = 2 + snapshot_below(CLIENTS_MAX - 1);
     snapshot_clients_connect(turn);

@@ -1,6 +1,7 @@
 /* snapshot_files.c: SAVE and BGSAVE on a disk that is slow, full or broken; the process dies, or the machine loses its power; and what
  * is loaded then is a state between two transactions, not older than the last SAVE that was answered with OK.
  */
+#include "../../src/persistence/saves_impl.h"
 #include "shards/sim.h"
 #include "snapshot_impl.h"
 #include <errno.h>
@@ -15,7 +16,7 @@ struct snapshot_files_totals snapshot_files_totals;
 static struct sim_client *saver;
 static char answer[512];
 static size_t answer_len;
-static bool asked, is_save;
+static bool asked, is_save, is_gone; /* until the next life */
 /* As it was when the SAVE was sent that is asked for, and the last that succeeded. */
 static struct progress at_asked, saved;
 
@@ -33,20 +34,32 @@ static void take_answer(void) {
     answer_len = 0;
 }
 
+/* gone: for want of memory the server may close a connection. */
+static void gone(void) {
+    if (!snapshot_progress.careless)
+        snapshot_fail("the server closed the connection of who saves");
+    is_gone = true;
+    asked = false;
+}
+
 static void saver_step(void) {
     static const char *const words[] = {
         "SAVE\r\n",         "SAVE\r\n", "SAVE\r\n", "BGSAVE\r\n", "BGSAVE SCHEDULE\r\n",
         "BGSAVE CANCEL\r\n"};
     if (asked) {
         ssize_t n = sim_client_read(saver, answer + answer_len, sizeof answer - 1 - answer_len);
-        if (n < 0)
-            snapshot_fail("the server closed the connection of who saves");
+        if (n < 0) {
+            gone();
+            return;
+        }
         answer_len += (size_t)n;
         answer[answer_len] = '\0';
         if (answer_len > 0 && answer[answer_len - 1] == '\n')
             take_answer();
         return;
     }
+    if (is_gone)
+        return;
     const char *word = words[snapshot_below(COUNT_OF(words))];
     is_save = strcmp(word, words[0]) == 0;
     snapshot_files_totals.cancelled += strstr(word, "CANCEL") != NULL;
@@ -65,6 +78,35 @@ static void break_disk(void) {
     if (snapshot_below(3) == 0)
         sim_disk_fail(snapshot_world.net, ops[snapshot_below(COUNT_OF(ops))], 1 + snapshot_below(6),
                       snapshot_below(2) ? EIO : ENOSPC);
+}
+
+static void break_memory(void) {
+    struct mem *m = &shards_get(snapshot_world.shards, snapshot_below(snapshot_world.n))->mem;
+    m->fail_in = m->fail_every = snapshot_below(2) ? 0 : 1 + snapshot_below(20);
+}
+
+static void mend_all(void) {
+    static const struct sim_disk_faults none = {0};
+    sim_world_no_faults(&snapshot_world);
+    sim_disk_set_faults(snapshot_world.net, &none);
+    for (int op = FILE_OPEN; op <= FILE_REMOVE; op++)
+        sim_disk_fail(snapshot_world.net, (enum file_op)op, 0, 0);
+    for (unsigned i = 0; i < snapshot_world.n; i++)
+        shards_get(snapshot_world.shards, i)->mem.fail_in = 0;
+}
+
+/* come_to_end: whatever has failed, a save ends, and nobody waits for it any longer. */
+static void come_to_end(void) {
+    mend_all();
+    snapshot_clients_settle(turn);
+    for (unsigned rounds = 0; asked || saves_busy(saves_of(shards_get(snapshot_world.shards, 0)));
+         rounds++) {
+        sim_world_round(&snapshot_world);
+        if (asked)
+            saver_step();
+        if (rounds == STEPS_MAX)
+            snapshot_fail("a save does not end by itself");
+    }
 }
 
 static void step(void) {
@@ -92,7 +134,7 @@ static void die(void) {
 
 /* leave: the dead server's loops come to an orderly end: nothing of that reaches the disk. */
 static void leave(void) {
-    sim_world_no_faults(&snapshot_world);
+    mend_all();
     snapshot_clients_settle(turn);
     for (unsigned rounds = 0; asked; rounds++) {
         sim_world_round(&snapshot_world);
@@ -107,26 +149,27 @@ static void leave(void) {
 
 static void connect_saver(void) {
     saver = sim_world_connect(&snapshot_world);
-    asked = false;
+    asked = is_gone = false;
     answer_len = 0;
+    for (unsigned rounds = 0; rounds < 50; rounds++) /* it is accepted while there is memory */
+        sim_world_round(&snapshot_world);
 }
 
 /* restart: from what the disk has; with nothing saved yet there is nothing to compare. */
 static ON_SHARD void restart(const struct progress *last) {
-    struct sim_disk_faults none = {0};
     sim_disk_boot(snapshot_world.net);
-    sim_disk_set_faults(snapshot_world.net, &none);
-    for (int op = FILE_OPEN; op <= FILE_REMOVE; op++)
-        sim_disk_fail(snapshot_world.net, (enum file_op)op, 0, 0);
+    mend_all();
     size_t len;
     bool has_file = sim_disk_file(snapshot_world.net, "./dump.rdb", &len) != NULL;
     sim_world_restart(&snapshot_world);
     if (!has_file)
         snapshot_fail("a file that was saved is gone");
+    snapshot_files_totals.loaded++;
+    if (snapshot_progress.careless)
+        return;
     snapshot_forget();
     snapshot_note_all();
     snapshot_check(&saved, last);
-    snapshot_files_totals.loaded++;
 }
 
 /* first_save: nothing goes wrong yet. */
@@ -145,6 +188,7 @@ static void first_save(void) {
 void snapshot_files_run(uint64_t seed) {
     shard_claim();
     sim_world_begin_with_files(&snapshot_world, seed);
+    snapshot_world.config.rdb_compression = snapshot_below(2) == 0;
     snapshot_clients_begin(turn);
     connect_saver();
     first_save();
@@ -153,8 +197,12 @@ void snapshot_files_run(uint64_t seed) {
         for (unsigned i = snapshot_below(STEPS); i > 0; i--) {
             if (snapshot_below(200) == 0)
                 break_disk();
+            if (snapshot_progress.careless && snapshot_below(50) == 0)
+                break_memory();
             step();
         }
+        if (snapshot_below(2) == 0)
+            come_to_end();
         struct progress last = snapshot_progress, then = saved;
         die();
         leave();
