@@ -42,8 +42,11 @@ void snapshot_give_up(struct snapshot *s) {
 static ON_SHARD bool heavy_some(struct snapshot *s, const struct entry *e, unsigned db) {
     if (!s->hurried && !s->sink->room(s->sink))
         return false;
-    if (!s->sink->tell_some(s->sink, db, e) || s->sink == NULL)
+    bool last = s->sink->tell_some(s->sink, db, e);
+    if (s->sink == NULL)
         return true;
+    if (!last) /* without room a slice is all for now: the sink may have to wait */
+        return s->sink->room(s->sink);
     keyspace_cut_told(s->keyspace);
     s->told++;
     s->hurried = false;

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from harness import Error, Server, encode
+from harness import Error, Server, encode, wait_until
 
 OOM = b"OOM command not allowed when used memory > 'maxmemory'."
 SLACK = 60_000  # what connections take of buffers when it is looked at
@@ -127,4 +127,7 @@ def test_what_commands_make_needs_room(shards, tag):
             fill(c, 6_000, "EX", "10000")
             top = limit(c, 10_000, "volatile-lru")
             assert not isinstance(c.cmd(*words), Error), words
-            assert used(c) <= top + SLACK, words
+            if shards == 1:
+                assert used(c) <= top + SLACK, words
+            else:  # others pay for it in their next turn
+                wait_until(lambda: used(c) <= top + SLACK, "room after %s" % words)

@@ -140,8 +140,8 @@ bool snapshot_any_long(char *text, size_t cap, unsigned i) {
     const struct {
         const char *begin;
         enum follows what;
-    } making[] = {{snapshot_world.files ? "SETRANGE big:string 500000 x" /* it takes the floor */
-                                        : "SETRANGE big:string 50000 x",
+    } making[] = {{snapshot_progress.floor ? "SETRANGE big:string 500000 x" /* it takes the floor */
+                                           : "SETRANGE big:string 50000 x",
                    NOTHING},
                   {"RPUSH big:list", MEMBERS_FOLLOW},
                   {"SADD big:set", MEMBERS_FOLLOW},

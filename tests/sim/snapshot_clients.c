@@ -279,6 +279,7 @@ void snapshot_clients_begin(void (*turn)(void)) {
                                           .swaps = snapshot_below(2) == 0,
                                           .careless = snapshot_below(3) == 0,
                                           .files = snapshot_world.files};
+    snapshot_progress.floor = snapshot_world.files && snapshot_below(8) == 0;
     next_value = 1;
     client_count = 2 + snapshot_below(CLIENTS_MAX - 1);
     snapshot_clients_connect(turn);

@@ -31,6 +31,7 @@ static inline unsigned snapshot_below(unsigned n) {
 struct progress {
     long acked[PAIRS], sent[PAIRS]; /* in whichever database */
     bool flushes, swaps, files;     /* files: errors of the disk may refuse writes */
+    bool floor;                     /* there are values that take the floor of a file */
     bool careless; /* nothing is kept in balance: everything may be flushed and evicted */
 };
 extern struct progress snapshot_progress;
