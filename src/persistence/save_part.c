@@ -379,7 +379,7 @@ static ON_SHARD uint64_t wait_ns(struct save_part *p) {
     return now_ns >= due_ns ? 0 : due_ns - now_ns;
 }
 
-/* set_timer: delay_ns: rdb-key-save-delay, which makes a save take long for tests. */
+/* set_timer: delay_ns: rdb-key-save-delay, which makes a save take long for tests: slices are as short as can be then. */
 static ON_SHARD void set_timer(struct save_part *p, uint64_t delay_ns) {
     timer_set(p->shard->loop, &p->timer, loop_now_ns(p->shard->loop) + delay_ns);
 }
@@ -410,7 +410,7 @@ static void fire(struct timer *t) {
     }
     uint64_t told = snapshot_told(s), from = clock_fine_ns();
     p->slicing = true;
-    bool more = snapshot_some(s, from + SAVE_SLICE_NS);
+    bool more = snapshot_some(s, delay_of(p, 1) != 0 ? from : from + SAVE_SLICE_NS);
     p->slicing = false;
     p->sliced_ns = clock_fine_ns();
     p->slice_ns = p->sliced_ns - from;

@@ -89,7 +89,7 @@ def ended(pid):
 @contextlib.contextmanager
 def daemon(port, *options):
     """Yields its pid and what the parent printed; SIGTERM at the end."""
-    parent = run("--port", str(port), "--daemonize", "yes", *options)
+    parent = run("--port", str(port), "--daemonize", "yes", "--save", "", *options)
     assert parent.returncode == 0, parent
     with Conn(("127.0.0.1", port)) as c:  # it answers as soon as the parent has gone
         pid = int(re.search(rb"process_id:(\d+)", c.cmd("INFO", "server")).group(1))
