@@ -28,6 +28,8 @@ static void loaded(struct shard *home, struct load_request *r) {
 static void start_run(struct shard *home, struct bus_msg *m) {
     shard_claim();
     struct starting *sent = CONTAINER_OF(m, struct starting, msg);
+    if (persistence_of(home)->stopping) /* nobody would give up what begins now */
+        return;
     struct starting *st = mem_alloc(&home->mem, sizeof *st);
     if (st == NULL) {
         LOGW("Error loading the dataset: no memory");
