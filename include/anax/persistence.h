@@ -30,6 +30,9 @@ struct load_request {
     bool keep;        /* what is there stays, else it goes first */
     bool replace;     /* a key that is there already is replaced, else that is an error */
     bool at_start;    /* no command has run yet; no file is an empty one */
+    /* On shard 0, once all shards are held and before anything goes: the load goes on with load_go_on, in a later turn, and ends there
+     * if r->failed is set; false: it ends now. NULL: it goes on at once. */
+    bool (*held)(struct shard *home, struct load_request *r);
     /* On shard 0, once. */
     void (*done)(struct shard *home, struct load_request *r);
     void *arg;
@@ -40,6 +43,7 @@ struct load_request {
 };
 /* load_start: on shard 0, while no other load is under way. r is the load's until done. */
 void load_start(struct shard *home, struct load_request *r) ON_SHARD;
+void load_go_on(struct shard *home) ON_SHARD;
 /* load_running: is one under way? Any shard. */
 bool load_running(const struct shard *s) ON_SHARD;
 

@@ -22,7 +22,7 @@ void debug_add(const struct command *rows, size_t n) {
 struct reloading {
     struct save_call save;
     struct load_request load;
-    bool no_save, not_saved;
+    bool not_saved, busy;
     char path[2 * CONFIG_TEXT_MAX + 2];
 };
 
@@ -39,10 +39,18 @@ static void saved(struct shard *home, struct save_call *s, const char *error) {
     shard_claim();
     struct reloading *r = CONTAINER_OF(s, struct reloading, save);
     r->not_saved = error != NULL;
-    if (r->not_saved)
-        work_end(home, work_of(r));
-    else
-        load_start(home, &r->load);
+    r->load.failed |= r->not_saved;
+    load_go_on(home);
+}
+
+/* held: nobody writes between what is saved and what is loaded. A save that began meanwhile is in our way. */
+static bool held(struct shard *home, struct load_request *l) {
+    shard_claim();
+    struct reloading *r = CONTAINER_OF(l, struct reloading, load);
+    r->busy = l->failed = saves_busy(saves_of(home));
+    if (!r->busy)
+        saves_begin(saves_of(home), SAVE_HELD, &r->save);
+    return !r->busy;
 }
 
 static bool read_options(struct ctx *c, struct reloading *r) {
@@ -52,7 +60,7 @@ static bool read_options(struct ctx *c, struct reloading *r) {
             r->load.keep = true;
             r->load.replace |= merge;
         } else if (span_is(c->argv[i], "NOSAVE")) {
-            r->no_save = true;
+            r->load.held = NULL;
         } else {
             reply_error(&c->reply, "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE "
                                    "options.");
@@ -62,8 +70,12 @@ static bool read_options(struct ctx *c, struct reloading *r) {
     return true;
 }
 
+static const char BUSY[] = "ERR Background save already in progress";
+
 static void reply_reloaded(struct ctx *c, const struct reloading *r) {
-    if (r->not_saved) {
+    if (r->busy) {
+        reply_error(&c->reply, BUSY);
+    } else if (r->not_saved) {
         reply_error(&c->reply, "ERR");
     } else if (r->load.failed) {
         reply_error(&c->reply, "ERR Error trying to load the RDB dump, check server logs");
@@ -76,7 +88,7 @@ static void reply_reloaded(struct ctx *c, const struct reloading *r) {
 static ON_SHARD void reload_run(struct ctx *c) {
     struct saves *v = saves_of(c->shard);
     const struct config *config = instance_of(c->shard)->config;
-    struct reloading r = {.save = {.done = saved}, .load = {.done = loaded}};
+    struct reloading r = {.save = {.done = saved}, .load = {.held = held, .done = loaded}};
     if (ctx_resume(c, &r, sizeof r)) {
         reply_reloaded(c, &r);
         return;
@@ -84,7 +96,7 @@ static ON_SHARD void reload_run(struct ctx *c) {
     if (!read_options(c, &r) || ctx_long(c, UINT64_MAX))
         return;
     if (saves_busy(v) || v->stopping || load_running(c->shard)) {
-        reply_error(&c->reply, "ERR Background save already in progress");
+        reply_error(&c->reply, BUSY);
         return;
     }
     (void)snprintf(r.path, sizeof r.path, "%s/%s", config->dir, config->rdb_name);
@@ -95,10 +107,7 @@ static ON_SHARD void reload_run(struct ctx *c) {
     }
     struct reloading *at = (struct reloading *)(void *)w->state;
     at->load.path = at->path;
-    if (at->no_save)
-        load_start(c->shard, &at->load);
-    else
-        saves_begin(v, SAVE_ASKED, &at->save);
+    load_start(c->shard, &at->load);
 }
 
 static int route_home(struct ctx *c) {

@@ -272,7 +272,17 @@ static void next(struct shard *home, struct tx *t) {
     }
     switch ((enum stage)l->stage) {
     case STAGE_SCHEDULED:
-        hop_all(l, STAGE_EMPTIED);
+        if (l->request->held != NULL && !l->told_held) {
+            l->told_held = true;
+            if (l->request->held(home, l->request))
+                tx_hold(t);
+            else
+                tx_end(home, t);
+        } else if (l->request->failed) {
+            tx_end(home, t);
+        } else {
+            hop_all(l, STAGE_EMPTIED);
+        }
         break;
     case STAGE_EMPTIED:
         tx_hold(t);
@@ -288,6 +298,12 @@ static void next(struct shard *home, struct tx *t) {
         tx_end(home, t);
         break;
     }
+}
+
+void load_go_on(struct shard *home) {
+    struct load *l = load_at_of(home)->load;
+    ASSERT(l->stage == STAGE_SCHEDULED && l->told_held);
+    tx_unhold(home, &l->tx);
 }
 
 /* --- the end --- */

@@ -119,6 +119,7 @@ struct load {
     struct file_request file; /* open, close */
     int fd;
     uint8_t stage;
+    bool told_held; /* request->held was called */
     bool giving_up; /* failed, or the server stops: nothing more is cut */
     bool ended;     /* the end of the data was read */
     bool checked;   /* and the checksum behind it */

@@ -314,7 +314,8 @@ void saves_begin(struct saves *v, enum save_kind kind, struct save_call *c) {
     v->tx.ops = &cut_ops;
     v->tx.parts = v->parts;
     for (unsigned i = 0; i < shards_of(v); i++)
-        v->parts[i] = (struct tx_part){.shard = (uint16_t)i, .whole = TX_SHARED};
+        v->parts[i] = (struct tx_part){.shard = (uint16_t)i,
+                                       .whole = kind == SAVE_HELD ? TX_NONE : TX_SHARED};
     tx_start(v->shard, &v->tx);
 }
 

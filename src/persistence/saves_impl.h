@@ -132,7 +132,8 @@ enum save_stage {
 
 /* Why there is a save, which decides what comes of its end. */
 enum save_kind {
-    SAVE_ASKED,      /* SAVE, DEBUG RELOAD: who asked is told of its error */
+    SAVE_ASKED,      /* SAVE: who asked is told of its error */
+    SAVE_HELD,       /* DEBUG RELOAD: the same, by who holds all shards already */
     SAVE_BACKGROUND, /* BGSAVE, save points: rdb_last_bgsave_status tells */
     SAVE_LAST        /* SHUTDOWN: nothing is written behind the cut, and then the server stops */
 };
