@@ -72,9 +72,12 @@ def test_renames(server, ms):
 def test_members_with_a_time(server, ms):
     with server.connect() as c:
         c.cmd("DEL", "{busy}to", *KEYS)
+    began = time.monotonic()
     replies = beside_a_busy_shard(server, 100_000, lambda key: ["SADDEX", key, "1", key], lambda key: ["SMOVE", key, "{busy}to", key])
     assert server.alive(), server.log()
-    assert server.cmd("SCARD", "{busy}to") == sum(replies)
+    there = server.cmd("SCARD", "{busy}to")
+    assert there <= sum(replies)
+    assert there == sum(replies) or time.monotonic() - began > 1  # their second is over
 
 
 @pytest.mark.parametrize("ms", TIMES_MS)
