@@ -28,6 +28,7 @@ EVERY = {7: (300 // SCALE, [1, 1, 1, 2, 20]),  # and how many commands are run, 
          1000: (20000, [1, 100, 300])}  # a shard needs few allocations: its spare buffers serve
 OUT_OF_MEMORY = (b"ERR out of memory", b"ERR Insufficient memory")
 OPTIONS = {"enable-debug-command": "yes"}
+CONTROLS = 8  # connections by which the test gives its orders
 
 
 def connected(server):
@@ -50,22 +51,25 @@ def connected(server):
 
 
 def all_succeed(server):
-    """No allocation fails any more. The order takes some itself. It comes by a connection that was there before, is
-    carried out even when there is no memory for the reply, and others connect in between, so that the failure falls
-    on another allocation each time."""
+    """No allocation fails any more. The order takes some itself. It comes by connections that were there before, since those that
+    want memory may be closed and none may come while every second allocation fails; it is carried out even when there is no memory
+    for the reply, and others connect in between, so that the failure falls on another allocation each time."""
     rng = random.Random(1)
 
     def told():
         try:
             for _ in range(rng.randrange(4)):
                 Conn(server.address).close()
-            return server.control.cmd("DEBUG", "FAIL-ALLOC", "0") == b"OK"
+            return server.controls[0].cmd("DEBUG", "FAIL-ALLOC", "0") == b"OK"
         except (Closed, ConnectionError):
-            server.control.close()
-            server.control = connected(server)
+            server.controls.pop(0).close()
+            if not server.controls:
+                server.controls.append(connected(server))
             return False
 
     wait_until(told, "DEBUG FAIL-ALLOC 0")
+    while len(server.controls) < CONTROLS:
+        server.controls.append(server.connect())
 
 
 def fail_alloc(server, every):
@@ -148,7 +152,7 @@ class Lockstep(streams.Pair):
 
 def warm_up(server):
     """All commands once, and some more."""
-    server.control = server.connect()
+    server.controls = [server.connect() for _ in range(CONTROLS)]
     with server.connect() as c:
         drawn = grammar.stream(grammar.Draw(random.Random(0)), 3000)
         for at in range(0, len(drawn), 500):
