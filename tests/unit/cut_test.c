@@ -4,7 +4,7 @@
 #include "shards/defrag.h"
 #include "shards/evict.h"
 
-enum { KEYS = 600, DBS = 3, CUTS = 40, STEPS = 3000, HEAVY_MEMBERS = 2000 };
+enum { KEYS = 600, DBS = 3, CUTS = 24, STEPS = 3000, HEAVY_MEMBERS = 2000 };
 
 /* What a key of a database held at the cut; 0: nothing. Told ones are marked. */
 struct held {
