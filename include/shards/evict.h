@@ -107,6 +107,9 @@ static inline void access_change(struct access *a, struct entry *e, int64_t now_
     if (a->kind == ACCESS_CHANGED)
         entry_set_access(e, a->now);
 }
+/* access_told: for a key that was idle for so long elsewhere, or used so often, as far as the policy keeps that; less than 0: it was not
+ * told. */
+uint32_t access_told(struct access *a, int64_t now_ms, int64_t idle_s, int64_t frequency);
 /* access_idle_s: seconds since the last use (CHANGED: change) of an entry that bears `access`. access_frequency: COUNTED: the
  * logarithm of uses, decayed. */
 uint64_t access_idle_s(const struct access *a, uint32_t access);

@@ -107,6 +107,8 @@ int64_t entry_int(const struct entry *e);
 struct span entry_bytes(const struct entry *e); /* REPR_INLINE, REPR_RAW */
 char *entry_bytes_mut(struct entry *e);
 void *entry_object(const struct entry *e);
+/* entry_value: what it holds, as table_put takes it; bytes point into the entry. */
+struct value entry_value(const struct entry *e);
 void entry_set_int(struct entry *e, int64_t v);
 /* entry_room: how many inline bytes the allocation of e can hold, ENTRY_INLINE_MAX at most. entry_set_len: it holds len of
  * them from now on; len must be of the same size class: entry_keeps_class. */

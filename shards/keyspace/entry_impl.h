@@ -151,6 +151,4 @@ static inline unsigned entry_bin(const struct entry *e) {
 void entry_write(struct entry *to, struct span key, const struct value *v, int64_t expire_ms);
 /* entry_overwrite: entry_write where the key, and that there is an expiry or none, stay. */
 void entry_overwrite(struct entry *e, const struct value *v, int64_t expire_ms);
-/* entry_value: what it holds, as put takes it; bytes point into the entry. */
-struct value entry_value(const struct entry *e);
 #endif

@@ -27,6 +27,15 @@ uint64_t access_idle_s(const struct access *a, uint32_t access) {
 }
 
 /* access_frequency: the count, less one for each period that the key was not used. */
+uint32_t access_told(struct access *a, int64_t now_ms, int64_t idle_s, int64_t frequency) {
+    access_at(a, now_ms);
+    if (a->kind == ACCESS_COUNTED && frequency >= 0)
+        return a->now | ((uint32_t)frequency & COUNT_MAX);
+    if ((a->kind == ACCESS_USED || a->kind == ACCESS_CHANGED) && idle_s >= 0)
+        return (uint32_t)(a->second - (idle_s < ACCESS_MASK ? idle_s : ACCESS_MASK)) & ACCESS_MASK;
+    return ACCESS_AUTO;
+}
+
 uint32_t access_frequency(const struct access *a, uint32_t access) {
     uint32_t count = access & COUNT_MAX;
     if (a->decay_minutes == 0)

@@ -16,17 +16,6 @@ static void reply_digest(struct reply *r, const struct digest *d) {
     reply_status(r, text);
 }
 
-static struct value value_of(const struct entry *e) {
-    struct value v = {.type = (uint8_t)entry_type(e), .repr = (uint8_t)entry_repr(e)};
-    if (v.repr == REPR_INT)
-        v.integer = entry_int(e);
-    else if (v.repr == REPR_OBJECT)
-        v.object = entry_object(e);
-    else
-        v.bytes = entry_bytes(e);
-    return v;
-}
-
 /* --- DIGEST: each shard tells what its part of each database adds --- */
 
 struct part {
@@ -48,7 +37,7 @@ static void add_entry(void *arg, struct entry *e) {
     if (expire_ms != EXPIRE_NEVER && w->now_ms > expire_ms)
         return; /* it is gone, though nobody has looked at it yet */
     struct span key = entry_key(e);
-    struct value v = value_of(e);
+    struct value v = entry_value(e);
     struct digest d = {{0}};
     digest_mix(&d, key.ptr, key.len);
     w->failed |= !digest_value(&d, &v, expire_ms, w->now_ms, w->mem);
@@ -111,7 +100,7 @@ static ON_SHARD void value_one(struct ctx *c, uint32_t i, uint64_t hash) {
     struct digest d = {{0}};
     const struct entry *e = keyspace_find(c->keyspace, c->db, c->argv[i], hash, c->now_ms);
     if (e != NULL) {
-        struct value v = value_of(e);
+        struct value v = entry_value(e);
         if (!digest_value(&d, &v, entry_expire_ms(e), c->now_ms, &c->shard->mem)) {
             ctx_oom(c);
             return;

@@ -19,17 +19,6 @@ static ON_SHARD void drop(struct shard *s, const struct value *v) {
         keyspace_bury(s->keyspace, v->object);
 }
 
-/* access_of: what the key bears, as far as the policy keeps what the file tells. */
-static ON_SHARD uint32_t access_of(struct shard *s, const struct record *r) {
-    struct access *a = keyspace_access(s->keyspace);
-    access_at(a, s->wall_ms);
-    if (a->kind == ACCESS_COUNTED && r->freq != FREQ_NONE)
-        return a->now | (uint8_t)r->freq;
-    if ((a->kind == ACCESS_USED || a->kind == ACCESS_CHANGED) && r->idle_s != IDLE_NONE)
-        return (uint32_t)((uint64_t)a->second - r->idle_s) & ACCESS_MASK;
-    return ACCESS_AUTO;
-}
-
 /* --- times of a set's members --- */
 
 /* time_members: what the fields before the record say; *value is what is to be stored after that. */
@@ -116,7 +105,7 @@ static ON_SHARD enum rdb_result store(struct load_at *a, struct batch *b, const 
     int64_t expire_ms = !r->expires                    ? EXPIRE_NEVER
                         : r->expire_ms < EXPIRE_MS_MAX ? r->expire_ms
                                                        : EXPIRE_MS_MAX;
-    v->access = access_of(s, r);
+    v->access = access_told(keyspace_access(s->keyspace), s->wall_ms, (int64_t)r->idle_s, r->freq);
     if (table_put(t, key, r->hash, v, expire_ms) == NULL)
         return RDB_NOMEM;
     v->object = NULL; /* the entry's */

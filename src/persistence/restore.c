@@ -50,19 +50,6 @@ static bool read_options(struct ctx *c, struct options *o) {
     return true;
 }
 
-/* access_of: what the key bears, as far as the policy keeps what was told. */
-static ON_SHARD uint32_t access_of(struct ctx *c, const struct options *o) {
-    struct access *a = keyspace_access(c->keyspace);
-    access_at(a, c->now_ms);
-    if (a->kind == ACCESS_COUNTED && o->frequency != NOT_GIVEN)
-        return a->now | (uint32_t)o->frequency;
-    if ((a->kind == ACCESS_USED || a->kind == ACCESS_CHANGED) && o->idle_s != NOT_GIVEN) {
-        int64_t idle_s = o->idle_s < ACCESS_MASK ? o->idle_s : ACCESS_MASK;
-        return (uint32_t)(a->second - idle_s) & ACCESS_MASK;
-    }
-    return ACCESS_AUTO;
-}
-
 /* A value on its way into the keyspace. */
 struct restoring {
     struct rdb_in in;
@@ -173,7 +160,7 @@ static ON_SHARD void store(struct ctx *c, struct value *v, int64_t ttl, const st
         reply_ok(&c->reply);
         return;
     }
-    v->access = access_of(c, o);
+    v->access = access_told(keyspace_access(c->keyspace), c->now_ms, o->idle_s, o->frequency);
     if (put(c, v, expire_ms))
         reply_ok(&c->reply);
     else

@@ -117,17 +117,6 @@ static void put_db(struct rdb_out *o, unsigned db) {
 
 /* --- whole entries --- */
 
-static struct value value_of(const struct entry *e) {
-    struct value v = {.type = (uint8_t)entry_type(e), .repr = (uint8_t)entry_repr(e)};
-    if (v.repr == REPR_INT)
-        v.integer = entry_int(e);
-    else if (v.repr == REPR_OBJECT)
-        v.object = entry_object(e);
-    else
-        v.bytes = entry_bytes(e);
-    return v;
-}
-
 static void put_access(struct save_part *p, struct rdb_out *o, const struct entry *e) {
     if (likely(!p->idle && !p->uses))
         return;
@@ -171,7 +160,7 @@ static bool no_more(struct rdb_out *o) {
 }
 
 static bool put_entry(struct save_part *p, unsigned db, const struct entry *e) {
-    const struct value v = value_of(e);
+    const struct value v = entry_value(e);
     if (p->out.at == p->light->bytes || db != p->db)
         put_db(&p->out, db);
     rdb_encode_begin(&p->encoder, &v, p->compress);
@@ -282,7 +271,7 @@ static ON_SHARD bool put_some(struct save_part *p, unsigned db, const struct ent
     struct rdb_encoder *enc = &p->chain_encoder;
     struct rdb_out *o = &p->chain_out;
     if (!p->telling) {
-        const struct value v = value_of(e);
+        const struct value v = entry_value(e);
         o->at = o->end = NULL;
         o->failed = !chain_more(o);
         rdb_encode_begin(enc, &v, p->compress);
