@@ -5,29 +5,9 @@ import hashlib
 import pytest
 
 import values
-from harness import Server
+from debug_pair import both, ours, peer
 
 ZERO = b"0" * 40
-
-
-@pytest.fixture(scope="module")
-def peer():
-    with Server("redis", options={"enable-debug-command": "yes"}) as server:
-        yield server
-
-
-@pytest.fixture(scope="module", params=[1, 2, 3, 8])
-def ours(request):
-    with Server("anax", shards=request.param, options={"enable-debug-command": "yes"}) as server:
-        yield server
-
-
-@pytest.fixture
-def both(ours, peer):
-    with ours.connect() as a, peer.connect() as b:
-        a.ok("FLUSHALL")
-        b.ok("FLUSHALL")
-        yield a, b
 
 
 def same(a, b, *args):

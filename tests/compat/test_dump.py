@@ -6,29 +6,10 @@ import pytest
 
 import payloads
 import values
+from debug_pair import both, ours, peer
 from harness import Server, leak_checked
 
 LONG_ELEMENTS_USUAL = "2048"
-
-
-@pytest.fixture(scope="module")
-def peer():
-    with Server("redis", options={"enable-debug-command": "yes"}) as server:
-        yield server
-
-
-@pytest.fixture(scope="module", params=[1, 2, 3, 8])
-def ours(request):
-    with Server("anax", shards=request.param, options={"enable-debug-command": "yes"}) as server:
-        yield server
-
-
-@pytest.fixture
-def both(ours, peer):
-    with ours.connect() as a, peer.connect() as b:
-        a.ok("FLUSHALL")
-        b.ok("FLUSHALL")
-        yield a, b
 
 
 @pytest.fixture
