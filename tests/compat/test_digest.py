@@ -2,8 +2,6 @@
 
 import hashlib
 
-import pytest
-
 import values
 from debug_pair import both, ours, peer
 
