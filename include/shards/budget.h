@@ -70,16 +70,18 @@ bool budget_settle(struct budget_share *s, int64_t used);
  * same later. What is out belongs to nobody's share, and to nobody else either: a promise. */
 int64_t budget_give(struct budget_share *s, int64_t used, int64_t most);
 void budget_get(struct budget_share *s, int64_t bytes);
-/* budget_debt: what the pool lacks; 0: nothing. */
+/* budget_left: in the pool; negative: debt. budget_debt: what the pool lacks; 0: nothing. */
+static inline int64_t budget_left(const struct budget *b) {
+    return atomic_load_explicit(&b->pool, memory_order_relaxed);
+}
 static inline int64_t budget_debt(const struct budget *b) {
-    int64_t pool = atomic_load_explicit(&b->pool, memory_order_relaxed);
+    int64_t pool = budget_left(b);
     return pool < 0 ? -pool : 0;
 }
 /* budget_tight: is next to nothing left in the pool? */
 static inline bool budget_tight(const struct budget *b) {
     enum { TIGHT_PART = 512 };
-    return atomic_load_explicit(&b->pool, memory_order_relaxed) <
-           atomic_load_explicit(&b->limit, memory_order_relaxed) / TIGHT_PART;
+    return budget_left(b) < atomic_load_explicit(&b->limit, memory_order_relaxed) / TIGHT_PART;
 }
 /* budget_press: when little is left in the pool: true for the first time since there was more: all shards are to settle, and
  * keep less from now on. */

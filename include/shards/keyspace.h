@@ -238,6 +238,9 @@ void keyspace_swap(struct keyspace *k, unsigned a, unsigned b) ON_SHARD;
  * keyspace_find at once. A table where nothing is due costs O(1). */
 bool keyspace_expire_some(struct keyspace *k, int64_t now_ms, unsigned entries) ON_SHARD;
 bool keyspace_free_some(struct keyspace *k, unsigned entries) ON_SHARD;
+/* keyspace_can_free: is there anything that keyspace_free_some would free now? Not all that is pending: a flushed table that a cut has
+ * still to walk through stays. O(flushed tables). */
+bool keyspace_can_free(struct keyspace *k) ON_SHARD;
 /* keyspace_bury: frees an object that no entry holds any more, of a type with destroy_some: at once when it is light, else by
  * keyspace_free_some. O(1). */
 void keyspace_bury(struct keyspace *k, struct object *o) ON_SHARD;

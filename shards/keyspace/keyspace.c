@@ -249,7 +249,11 @@ bool keyspace_free_some(struct keyspace *k, unsigned entries) {
         grave = next_grave(k);
     }
     k->stats.freed_late += before - k->stats.pending_free;
-    return k->morgue.first != NULL || grave != NULL;
+    return keyspace_can_free(k);
+}
+
+bool keyspace_can_free(struct keyspace *k) {
+    return k->morgue.first != NULL || next_grave(k) != NULL;
 }
 
 /* Groups that are due, fetched together: one at a time, each would wait for its own cache misses. */

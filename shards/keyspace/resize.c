@@ -3,7 +3,8 @@
 #include "shards/clock.h"
 
 static size_t segment_bytes(const struct table *t, uint32_t segment) {
-    return (segment == 0 ? t->first_cap : TABLE_SEGMENT) * sizeof(struct bucket);
+    bool last = segment + 1 == table_segments(t);
+    return (last ? t->last_cap : TABLE_SEGMENT) * sizeof(struct bucket);
 }
 
 /* directory_resize: to `cap` segments, of which `kept` are there. */
@@ -33,122 +34,45 @@ static bool directory_room(struct table *t, uint32_t need) {
            directory_resize(t, t->segment_cap ? t->segment_cap * 2 : 1, t->segment_cap);
 }
 
-/* directory_shrink: halves it when a quarter of it is in use; without memory it stays. A segment that was made for a split
- * which then had no memory may lie behind the used ones. */
+/* directory_shrink: halves it when a quarter of it is in use; without memory it stays. */
 static void directory_shrink(struct table *t, uint32_t used) {
     enum { LEAST = 8 };
     if (t->segment_cap >= LEAST && used <= t->segment_cap / 4)
         (void)directory_resize(t, t->segment_cap / 2, t->segment_cap / 2);
 }
 
-/* next_first_cap: the next size that the allocator has, up to a whole segment. */
-static uint32_t next_first_cap(const struct table *t) {
-    size_t cap = mem_size((t->first_cap + 1) * sizeof(struct bucket)) / sizeof(struct bucket);
-    return cap < TABLE_SEGMENT ? (uint32_t)cap : TABLE_SEGMENT;
+/* next_cap: the next size of a segment that the allocator has, up to a whole one. */
+static uint32_t next_cap(uint32_t cap) {
+    size_t next = mem_size((cap + 1) * sizeof(struct bucket)) / sizeof(struct bucket);
+    return next < TABLE_SEGMENT ? (uint32_t)next : TABLE_SEGMENT;
 }
 
-/* first_grow: the first segment grows by copying, at most 3.5 KiB, until it is a whole one. */
-static bool first_grow(struct table *t) {
-    uint32_t cap = next_first_cap(t);
-    struct bucket *grown = mem_alloc_lines(t->mem, cap * sizeof(struct bucket));
-    if (grown == NULL)
+/* new_cap: of a segment that begins. */
+static uint32_t new_cap(uint32_t segment) {
+    return segment < TABLE_STEPS ? TABLE_FIRST : TABLE_SEGMENT;
+}
+
+/* last_resize: the last segment moves to one of `cap` buckets; false: no memory, and it stays. Copies 4 KiB at most. */
+static bool last_resize(struct table *t, uint32_t cap) {
+    struct bucket **last = &t->segments[table_segments(t) - 1];
+    uint32_t used = (t->bucket_count - 1) % TABLE_SEGMENT + 1;
+    struct bucket *moved = mem_alloc_lines(t->mem, cap * sizeof *moved);
+    if (moved == NULL)
         return false;
-    size_t old = t->first_cap * sizeof(struct bucket);
-    memcpy(grown, t->segments[0], old);
-    memset((char *)grown + old, 0, cap * sizeof(struct bucket) - old);
-    mem_free_lines(t->mem, t->segments[0], old);
-    t->segments[0] = grown;
-    t->first_cap = cap;
+    ASSERT(used <= cap);
+    memcpy(moved, *last, used * sizeof *moved);
+    memset(moved + used, 0, (cap - used) * sizeof *moved);
+    mem_free_lines(t->mem, *last, t->last_cap * sizeof *moved);
+    *last = moved;
+    t->last_cap = cap;
     return true;
 }
 
-/* first_shrink: halves the first segment when a quarter of it is in use; without memory it stays.
- */
-static void first_shrink(struct table *t) {
-    uint32_t cap = t->first_cap / 2;
-    if (likely(t->bucket_count > cap / 2) || cap < TABLE_FIRST)
-        return;
-    struct bucket *small = mem_alloc_lines(t->mem, cap * sizeof(struct bucket));
-    if (small == NULL)
-        return;
-    memcpy(small, t->segments[0], t->bucket_count * sizeof(struct bucket));
-    memset(small + t->bucket_count, 0, (cap - t->bucket_count) * sizeof(struct bucket));
-    mem_free_lines(t->mem, t->segments[0], t->first_cap * sizeof(struct bucket));
-    t->segments[0] = small;
-    t->first_cap = cap;
-}
-
-static bool segment_room(struct table *t, uint32_t segment) {
-    size_t bytes = TABLE_SEGMENT * sizeof(struct bucket);
-    uint64_t from = clock_fine_ns();
-    if (!directory_room(t, segment + 1) ||
-        (t->segments[segment] = mem_alloc_lines(t->mem, bytes)) == NULL)
-        return false;
-    memset(t->segments[segment], 0, bytes);
-    uint64_t ns = clock_fine_ns() - from;
-    if (ns > t->growth_ns)
-        t->growth_ns = ns;
-    return true;
-}
-
-static bool bucket_room(struct table *t, uint32_t i) {
-    uint32_t segment = i / TABLE_SEGMENT;
-    if (segment == 0)
-        return i < t->first_cap || first_grow(t);
-    return (segment < t->segment_cap && t->segments[segment] != NULL) || segment_room(t, segment);
-}
-
-size_t table_growth(const struct table *t) {
-    uint32_t i = t->bucket_count, segment = i / TABLE_SEGMENT;
-    if (segment == 0)
-        return i < t->first_cap ? sizeof(struct bucket) : next_first_cap(t) * sizeof(struct bucket);
-    bool there = segment < t->segment_cap && t->segments[segment] != NULL;
-    size_t directory =
-        segment < t->segment_cap ? 0 : 2 * mem_size(2 * t->segment_cap * sizeof(void *));
-    return there ? sizeof(struct bucket) : directory + TABLE_SEGMENT * sizeof(struct bucket);
-}
-
-size_t table_bytes(const struct table *t) {
-    size_t bytes = mem_size(sizeof *t) + t->overflows.count * sizeof(struct bucket) + fifo_bytes(t);
-    if (t->segment_cap != 0)
-        bytes += 2 * mem_size(t->segment_cap * sizeof(void *));
-    for (uint32_t i = 0; i < t->segment_cap; i++) {
-        bytes += t->segments[i] == NULL ? 0 : mem_size(segment_bytes(t, i));
-        bytes += t->due[i] == NULL ? 0 : mem_size(TABLE_GROUPS * sizeof(uint32_t));
-    }
-    return bytes;
-}
-
-bool resize_begin(struct table *t) {
-    if (t->bucket_count != 0)
-        return true;
-    struct bucket *first = mem_alloc_lines(t->mem, TABLE_FIRST * sizeof *first);
-    if (first == NULL)
-        return false;
-    if (!directory_room(t, 1)) {
-        mem_free_lines(t->mem, first, TABLE_FIRST * sizeof *first);
-        return false;
-    }
-    memset(first, 0, TABLE_FIRST * sizeof *first);
-    t->segments[0] = first;
-    t->first_cap = TABLE_FIRST;
-    t->bucket_count = t->base = TABLE_FIRST;
-    return true;
-}
-
-void resize_end(struct table *t) {
-    ASSERT(t->count == 0);
-    fifo_end(t);
-    for (uint32_t i = 0; i < t->segment_cap; i++) {
-        if (t->segments[i] != NULL)
-            mem_free_lines(t->mem, t->segments[i], segment_bytes(t, i));
-        mem_free(t->mem, t->due[i], TABLE_GROUPS * sizeof(uint32_t));
-    }
-    mem_free(t->mem, t->segments, t->segment_cap * sizeof(void *));
-    mem_free(t->mem, t->due, t->segment_cap * sizeof(void *));
-    t->segments = NULL;
-    t->due = NULL;
-    t->segment_cap = t->first_cap = t->bucket_count = t->base = 0;
+/* last_shrink: halves the last segment when a quarter of it is in use; without memory it stays. */
+static void last_shrink(struct table *t) {
+    uint32_t cap = t->last_cap / 2, used = (t->bucket_count - 1) % TABLE_SEGMENT + 1;
+    if (unlikely(used <= cap / 2) && cap >= TABLE_FIRST && table_segments(t) <= TABLE_STEPS)
+        (void)last_resize(t, cap);
 }
 
 bool resize_has_stamps(const struct table *t, uint32_t i) {
@@ -194,6 +118,91 @@ static bool share_stamp(struct table *t, uint32_t from, uint32_t to) {
     return tick == TICK_NEVER || resize_stamp(t, to, tick);
 }
 
+/* segment_room: another segment, which is the last one as soon as it has a bucket. */
+static bool segment_room(struct table *t, uint32_t segment) {
+    size_t bytes = new_cap(segment) * sizeof(struct bucket);
+    uint64_t from = clock_fine_ns();
+    if (!directory_room(t, segment + 1) ||
+        (t->segments[segment] = mem_alloc_lines(t->mem, bytes)) == NULL)
+        return false;
+    memset(t->segments[segment], 0, bytes);
+    uint64_t ns = clock_fine_ns() - from;
+    if (ns > t->growth_ns)
+        t->growth_ns = ns;
+    return true;
+}
+
+/* bucket_room: for one more bucket, and for its stamp if the one that it is split from has one. */
+static bool bucket_room(struct table *t, uint32_t from) {
+    uint32_t i = t->bucket_count, segment = i / TABLE_SEGMENT;
+    if (i % TABLE_SEGMENT != 0)
+        return (i % TABLE_SEGMENT < t->last_cap || last_resize(t, next_cap(t->last_cap))) &&
+               share_stamp(t, from, i);
+    if (!segment_room(t, segment))
+        return false;
+    if (share_stamp(t, from, i)) {
+        t->last_cap = new_cap(segment);
+        return true;
+    }
+    mem_free_lines(t->mem, t->segments[segment], new_cap(segment) * sizeof(struct bucket));
+    t->segments[segment] = NULL;
+    return false;
+}
+
+size_t table_growth(const struct table *t) {
+    uint32_t i = t->bucket_count, segment = i / TABLE_SEGMENT;
+    if (i % TABLE_SEGMENT != 0) {
+        bool there = i % TABLE_SEGMENT < t->last_cap;
+        return (there ? 1 : next_cap(t->last_cap) - t->last_cap) * sizeof(struct bucket);
+    }
+    size_t directory =
+        segment < t->segment_cap ? 0 : 2 * mem_size(2 * t->segment_cap * sizeof(void *));
+    return directory + new_cap(segment) * sizeof(struct bucket);
+}
+
+size_t table_bytes(const struct table *t) {
+    size_t bytes = mem_size(sizeof *t) + t->overflows.count * sizeof(struct bucket) + fifo_bytes(t);
+    if (t->segment_cap != 0)
+        bytes += 2 * mem_size(t->segment_cap * sizeof(void *));
+    for (uint32_t i = 0; i < t->segment_cap; i++) {
+        bytes += t->segments[i] == NULL ? 0 : mem_size(segment_bytes(t, i));
+        bytes += t->due[i] == NULL ? 0 : mem_size(TABLE_GROUPS * sizeof(uint32_t));
+    }
+    return bytes;
+}
+
+bool resize_begin(struct table *t) {
+    if (t->bucket_count != 0)
+        return true;
+    struct bucket *first = mem_alloc_lines(t->mem, TABLE_FIRST * sizeof *first);
+    if (first == NULL)
+        return false;
+    if (!directory_room(t, 1)) {
+        mem_free_lines(t->mem, first, TABLE_FIRST * sizeof *first);
+        return false;
+    }
+    memset(first, 0, TABLE_FIRST * sizeof *first);
+    t->segments[0] = first;
+    t->last_cap = TABLE_FIRST;
+    t->bucket_count = t->base = TABLE_FIRST;
+    return true;
+}
+
+void resize_end(struct table *t) {
+    ASSERT(t->count == 0);
+    fifo_end(t);
+    for (uint32_t i = 0; i < t->segment_cap; i++) {
+        if (t->segments[i] != NULL)
+            mem_free_lines(t->mem, t->segments[i], segment_bytes(t, i));
+        mem_free(t->mem, t->due[i], TABLE_GROUPS * sizeof(uint32_t));
+    }
+    mem_free(t->mem, t->segments, t->segment_cap * sizeof(void *));
+    mem_free(t->mem, t->due, t->segment_cap * sizeof(void *));
+    t->segments = NULL;
+    t->due = NULL;
+    t->segment_cap = t->last_cap = t->bucket_count = t->base = 0;
+}
+
 /* deal: moves the entries of one bucket's copy to the chain that their hash names. */
 static void deal(struct table *t, const struct bucket *from, struct bucket *low,
                  struct bucket *high, struct bucket **pool) {
@@ -223,20 +232,21 @@ void resize_grow(struct table *t) {
         return;
     uint32_t i = t->bucket_count;
     uint32_t base = i == t->base * 2 ? i : t->base;
-    if (!bucket_room(t, i) || !share_stamp(t, i - base, i))
+    if (!bucket_room(t, i - base))
         return;
     t->base = base;
     t->bucket_count++;
     split(t, table_bucket(t, i - base), table_bucket(t, i));
 }
 
-/* drop_segment_from: frees a segment of which bucket i, the first, has just gone. */
+/* drop_segment_from: frees a segment of which bucket i, the first, has just gone. The one before it is whole. */
 static void drop_segment_from(struct table *t, uint32_t i) {
     uint32_t segment = i / TABLE_SEGMENT;
     if (i % TABLE_SEGMENT != 0 || segment == 0)
         return;
-    mem_free_lines(t->mem, t->segments[segment], segment_bytes(t, segment));
+    mem_free_lines(t->mem, t->segments[segment], t->last_cap * sizeof(struct bucket));
     t->segments[segment] = NULL;
+    t->last_cap = TABLE_SEGMENT;
     resize_drop_stamps(t, i);
     directory_shrink(t, segment);
 }
@@ -256,7 +266,7 @@ void resize_shrink(struct table *t) {
     t->bucket_count = last;
     t->base = base;
     drop_segment_from(t, last);
-    first_shrink(t);
+    last_shrink(t);
 }
 
 void resize_drop_last(struct table *t) {

@@ -3,7 +3,8 @@
  * With base = 2^L <= bucket_count <= 2^(L+1), a hash names bucket h mod 2^(L+1) if there is
  * such a bucket, else h mod 2^L. Growing splits bucket (count - base) in two, shrinking joins the
  * last bucket with the one it was split from. Buckets lie in segments that never move, but for the
- * first one while it is the only one: a small table stays small.
+ * last one of a small table, which is as large as it has to be: eight shards with a thousand keys each
+ * would waste a tenth of their memory on buckets that are not in use yet.
  *
  * A group is TABLE_GROUP neighbouring buckets of a segment; due[segment][group] is a lower bound of
  * the earliest expiry in it, of keys and of what is inside objects, in EXPIRE_TICK_MS units since TICK_BASE_MS. A
@@ -25,7 +26,8 @@
 
 enum {
     TABLE_SEGMENT = 64, /* buckets: 4 KiB, by which memory grows at a time */
-    TABLE_FIRST = 4,    /* buckets of a new table */
+    TABLE_FIRST = 4,    /* buckets of a new table, or segment */
+    TABLE_STEPS = 16,   /* segments that grow in steps; behind them a whole one is at most 6% */
     TABLE_GROUP = 2,    /* buckets; with 16, keys that go one by one cost twice as much */
     TABLE_GROUPS = TABLE_SEGMENT / TABLE_GROUP,
     /* Grown above 85% of the places, shrunk below 50%: keys per 20 buckets. bench/micro/table_bench
@@ -44,7 +46,7 @@ struct table {
     struct bucket **segments;
     uint32_t **due; /* per segment, NULL without expiries */
     uint32_t segment_cap;
-    uint32_t first_cap; /* buckets allocated for segment 0 */
+    uint32_t last_cap; /* buckets allocated for the last segment; all others are whole */
     uint32_t bucket_count;
     uint32_t base;
     uint32_t merged_due;  /* the earliest stamp that a merge has moved since a sweep took note */

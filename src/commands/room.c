@@ -16,7 +16,8 @@ enum {
     BALANCE_NS = 50000000,
     BALANCE_SLICE_NS = 1000000,
     BALANCE_LEAST = 4096,
-    BALANCE_PART = 16 /* of the limit, at most, in one look */
+    BALANCE_PART =
+        128 /* of the limit: what all shards together keep ready at most, for those that should evict less */
 };
 
 /* --- asking all shards for what they do not use --- */
@@ -142,7 +143,7 @@ static struct budget_peer *peer_of(const struct shard *s) {
 static ON_SHARD bool free_one(struct shard *s) {
     int64_t before = s->mem.used_bytes;
     bool any = true;
-    if (keyspace_stats(s->keyspace)->pending_free != 0)
+    if (keyspace_can_free(s->keyspace))
         (void)keyspace_free_some(s->keyspace, FREE_AT_ONCE);
     else
         any = evict_one(s);
@@ -286,7 +287,7 @@ void room_settle(struct shard *s) {
         return;
     (void)budget_settle(&s->share, room_used(s));
     struct budget_peer *me = peer_of(s);
-    bool any = keyspace_stats(s->keyspace)->pending_free != 0 || has_evictable(s);
+    bool any = keyspace_can_free(s->keyspace) || has_evictable(s);
     if (atomic_load_explicit(&me->evictable, memory_order_relaxed) != any)
         atomic_store_explicit(&me->evictable, any, memory_order_relaxed);
 }
@@ -295,9 +296,11 @@ bool room_slice(struct shard *s) {
     uint64_t from = clock_fine_ns(), ns = 0;
     bool debt;
     while ((debt = budget_settle(&s->share, room_used(s))) && ns < SLICE_NS) {
-        for (unsigned i = 0; i < SLICE_KEYS; i++)
+        for (unsigned i = 0; i < SLICE_KEYS && debt; i++) {
             if (!free_one(s))
                 return false;
+            debt = budget_settle(&s->share, room_used(s)); /* others pay it too */
+        }
         ns = clock_fine_ns() - from;
     }
     if (ns != 0)
@@ -341,9 +344,13 @@ static ON_SHARD int64_t fair(struct shard *s) {
     int64_t wanted = (int64_t)((double)(all - seen->all_bytes) * part);
     int64_t done = (int64_t)(own - seen->own_bytes);
     *seen = (struct balance){seen->next_ns, all, own};
-    int64_t most = atomic_load_explicit(&b->limit, memory_order_relaxed) / BALANCE_PART;
-    wanted -= done + done / 4;
-    return wanted < most ? wanted : most;
+    return wanted - done - done / 4;
+}
+
+/* enough_ready: more would be room that nobody uses: each shard has its own idea of what is due from it, and those who write may
+ * have stopped. */
+static bool enough_ready(const struct budget *b) {
+    return budget_left(b) >= atomic_load_explicit(&b->limit, memory_order_relaxed) / BALANCE_PART;
 }
 
 void room_balance(struct shard *s) {
@@ -360,7 +367,9 @@ void room_balance(struct shard *s) {
     if (late || bytes < BALANCE_LEAST)
         return;
     while (s->mem.used_bytes > floor && clock_fine_ns() - from < BALANCE_SLICE_NS)
-        for (unsigned i = 0; i < SLICE_KEYS; i++)
-            if (!free_one(s))
+        for (unsigned i = 0; i < SLICE_KEYS; i++) {
+            if (enough_ready(s->share.budget) || !free_one(s))
                 return;
+            (void)budget_settle(&s->share, room_used(s));
+        }
 }

@@ -287,7 +287,7 @@ static ON_SHARD bool expire_slice(struct net *n) {
 
 /* free_slice: some of what was dropped; the pages go back a while after the last of it. */
 static ON_SHARD bool free_slice(struct net *n) {
-    bool any = keyspace_stats(n->shard->keyspace)->pending_free != 0, more;
+    bool any = keyspace_can_free(n->shard->keyspace), more;
     uint64_t from = clock_fine_ns(), ns;
     do {
         more = keyspace_free_some(n->shard->keyspace, NET_SLICE_ENTRIES);

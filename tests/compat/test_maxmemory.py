@@ -39,7 +39,7 @@ def test_the_experiment_of_tutorials(shards):
                 count += 1
             assert reply == OOM
             stored[kind] = count
-    assert stored["anax"] >= (9000 if shards < 8 else 8200)  # eight tables and eight ends of each buffer
+    assert stored["anax"] >= 9000
     assert stored["anax"] > stored["redis"]
 
 
@@ -124,14 +124,17 @@ def test_a_flood_keeps_to_the_limit(shards, policy):
     rng = random.Random(policy)
     with Server("anax", shards=shards) as server, server.connect() as c, server.connect() as watcher:
         top = limit(c, 3_000_000, policy)
-        most, largest = 0, 8000
+        most, least, largest = 0, top, 8000
         for i in range(4000):
             c.ok("SET", "key:%d" % i, "v" * rng.choice([10, 100, 1000, largest]))
             if i % 40 == 0:
-                most = max(most, used(watcher))
+                now = used(watcher)
+                most = max(most, now)
+                least = min(least, now) if most > top - largest else top
         assert most <= top + largest + SLACK
         assert stat(c, "evicted_keys") > 500
-        assert used(c) > top - 300_000
+        # Since it was full it has been so: what shards evict ahead of writes elsewhere is 1/128 of the limit (room.c).
+        assert least > top - top // 128 - (shards + 1) * largest
         assert c.cmd("DBSIZE") > 500
 
 

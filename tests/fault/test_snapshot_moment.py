@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from harness import Error, Server
+from harness import Error, Server, wait_until
 
 ACCOUNTS, PAIRS, LONG, SNAPSHOTS = 20, 12, 6000, 4
 
@@ -155,3 +155,26 @@ def test_one_state_between_transactions(shards, io, evicts, tmp_path):
         finally:
             clients.stop()
         assert (int(server.info("stats")["evicted_keys"]) > 0) == evicts
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_what_was_flushed_is_no_room_while_it_is_saved(shards):
+    """It stays until the walk has been there: who makes room for a write must not wait for it, but evict."""
+    with Server("anax", shards=shards) as server, server.connect() as c:
+        c.pipeline([["SET", "kept:%d" % i, "x" * 30] for i in range(2000)])
+        c.ok("SELECT", 2)
+        c.pipeline([["SET", "flushed:%d" % i, "x" * 30] for i in range(200)])
+        c.ok("SELECT", 0)
+        c.ok("CONFIG", "SET", "maxmemory-policy", "volatile-lru", "maxmemory", str(server.used_memory() + (3 << 20)))
+        c.ok("CONFIG", "SET", "rdb-key-save-delay", "100000")
+        assert c.cmd("BGSAVE") == b"Background saving started"
+        c.pipeline([["SELECT", "2"], ["FLUSHDB"], ["SELECT", "0"]])
+        assert int(server.info("memory")["lazyfree_pending_objects"]) == 200
+        for n in range(50):
+            c.pipeline([["SET", "new:%d" % (n * 100 + i), "x" * 1000, "PX", "1000000"] for i in range(100)])
+        stats = server.info("stats")
+        assert int(stats["evicted_keys"]) > 0
+        assert server.info("persistence")["rdb_bgsave_in_progress"] == "1"
+        c.ok("CONFIG", "SET", "rdb-key-save-delay", "0")
+        wait_until(lambda: server.info("persistence")["rdb_bgsave_in_progress"] == "0", "the save has ended")
+        wait_until(lambda: server.info("memory")["lazyfree_pending_objects"] == "0", "what was flushed is freed")

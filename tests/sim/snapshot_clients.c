@@ -267,6 +267,21 @@ static void fill(void (*turn)(void)) {
     }
 }
 
+/* limit: with maxmemory set, around what there is: keys go for others, or writes are refused. */
+static void limit(void (*turn)(void)) {
+    static const char *const policies[] = {"allkeys-lru",  "allkeys-s3fifo", "allkeys-lfu",
+                                           "volatile-lru", "volatile-ttl",   "noeviction"};
+    char text[TEXT_MAX];
+    int64_t used = 0;
+    for (unsigned i = 0; i < snapshot_world.n; i++)
+        used += shards_get(snapshot_world.shards, i)->mem.used_bytes;
+    (void)snprintf(text, sizeof text, "CONFIG SET maxmemory %ld maxmemory-policy %s\r\n",
+                   (long)used + 1000 * (long)snapshot_below(200) - 50000,
+                   policies[snapshot_below(COUNT_OF(policies))]);
+    send_op(&clients[0], (struct op){.lines = 1, .is_any = true}, text);
+    snapshot_clients_settle(turn);
+}
+
 void snapshot_clients_connect(void (*turn)(void)) {
     for (unsigned i = 0; i < client_count; i++) {
         come(&clients[i], i < 2 ? 0 : snapshot_below(DBS));
@@ -284,6 +299,8 @@ void snapshot_clients_begin(void (*turn)(void)) {
     client_count = 2 + snapshot_below(CLIENTS_MAX - 1);
     snapshot_clients_connect(turn);
     fill(turn);
+    if (snapshot_progress.careless && snapshot_below(2) == 0)
+        limit(turn);
 }
 
 void snapshot_clients_end(void) {

@@ -10,7 +10,7 @@
  *   passing    keys with a short time to live come and go
  *   any        commands of all kinds on keys of their own (snapshot_any.c)
  * Told to a sink, each entry of all of them is compared with what it was at the cut (snapshot_exact.c). In some seeds clients are
- * careless: nothing is in balance, everything may be flushed and evicted, and memory fails.
+ * careless: nothing is in balance, everything may be flushed and evicted, maxmemory is near, and memory fails.
  * And in time: what was acknowledged before a snapshot was asked for is in it, what was sent after it is not.
  */
 #include "shards/defrag.h"

@@ -441,3 +441,32 @@ Test(cut, a_flush_without_memory_tells_what_is_light_and_owns_up_to_the_rest) {
     }
     fixture_deinit(&f);
 }
+
+/* Who makes room asks what may be freed, and would ask for ever if a flushed table counted that the cut still keeps. */
+Test(cut, what_it_keeps_may_not_be_freed) {
+    struct fixture f;
+    fixture_init(&f, 1);
+    for (uint64_t n = 0; n < 100; n++)
+        put(&f, n);
+    cr_assert(!keyspace_can_free(f.k));
+    told_count = 0;
+    (void)keyspace_cut(f.k, count, NULL);
+    cr_assert(keyspace_flush(f.k, 0) == 100);
+    cr_assert(!keyspace_free_some(f.k, 1000));
+    cr_assert(keyspace_stats(f.k)->pending_free == 100);
+    cr_assert(!keyspace_can_free(f.k));
+    put(&f, 1);
+    cr_assert(keyspace_flush(f.k, 0) == 1); /* this one came after the cut */
+    cr_assert(keyspace_can_free(f.k));
+    while (keyspace_free_some(f.k, 1000)) {
+    }
+    cr_assert(!keyspace_can_free(f.k));
+    while (keyspace_cut_walk(f.k, UINT64_MAX)) {
+    }
+    cr_assert(told_count == 100);
+    cr_assert(keyspace_can_free(f.k));
+    while (keyspace_free_some(f.k, 1000)) {
+    }
+    cr_assert(keyspace_stats(f.k)->pending_free == 0);
+    fixture_deinit(&f);
+}

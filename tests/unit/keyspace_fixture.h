@@ -275,7 +275,8 @@ static inline struct tally check_table(const struct table *t) {
         cr_assert(t->base <= t->bucket_count && t->bucket_count <= t->base * 2);
     }
     for (uint32_t s = 0; s < t->segment_cap; s++) {
-        size_t buckets = s == 0 ? t->first_cap : TABLE_SEGMENT;
+        size_t buckets = s + 1 == table_segments(t) ? t->last_cap : TABLE_SEGMENT;
+        cr_assert((t->segments[s] != NULL) == (s < table_segments(t)));
         if (t->segments[s] != NULL)
             tally.bytes += (int64_t)mem_size(buckets * sizeof(struct bucket));
         if (t->due[s] == NULL)
