@@ -13,38 +13,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-struct variant {
-    const char *name;
-    enum loop_kind kind;
-    unsigned disabled;
-};
-
-static const struct variant variants[] = {
-    {"uring", LOOP_URING, 0},
-    {"uring, bare", LOOP_URING, 0xfff},
-    {"epoll", LOOP_EPOLL, 0},
-    {"sim", LOOP_SIM, 0},
-};
-
-#define EVERY_REAL_VARIANT(test)                                                                   \
-    static void test(const struct variant *v);                                                     \
-    Test(loop_connect, test##_uring) {                                                             \
-        test(&variants[0]);                                                                        \
-    }                                                                                              \
-    Test(loop_connect, test##_uring_bare) {                                                        \
-        test(&variants[1]);                                                                        \
-    }                                                                                              \
-    Test(loop_connect, test##_epoll) {                                                             \
-        test(&variants[2]);                                                                        \
-    }                                                                                              \
-    static void test(const struct variant *v)
-
-#define EVERY_VARIANT(test)                                                                        \
-    static void test(const struct variant *v);                                                     \
-    Test(loop_connect, test##_sim) {                                                               \
-        test(&variants[3]);                                                                        \
-    }                                                                                              \
-    EVERY_REAL_VARIANT(test)
+#define SUITE loop_connect
+#define REAL_VARIANTS(X, test)                                                                     \
+    X(test, uring, LOOP_URING, 0)                                                                  \
+    X(test, uring_bare, LOOP_URING, 0xfff)                                                         \
+    X(test, epoll, LOOP_EPOLL, 0)
+#include "loop_variants.h"
 
 enum { CONNS_MAX = 40, BYTES = 200000, SIM_PORT = 5, POLLS_MAX = 1000000 };
 
@@ -421,7 +395,7 @@ static unsigned resets;
 /* Until every connection is echoed or has ended; a hash of how. */
 static uint64_t run_sim(uint64_t seed, const struct sim_faults *faults) {
     enum { CONNS = 8 };
-    setup_seed(&variants[3], seed, faults);
+    setup_seed(VARIANT(sim, LOOP_SIM, 0), seed, faults);
     uint64_t trace = 0;
     for (unsigned i = 0; i < CONNS; i++)
         connect_to(&w.clients[i], &w.addr, w.addr_len);

@@ -18,42 +18,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct variant {
-    const char *name;
-    enum loop_kind kind;
-    unsigned disabled;
-};
-
-static const struct variant variants[] = {
-    {"uring", LOOP_URING, 0},
-    {"uring, without operations of files", LOOP_URING, LOOP_FILE_OPS},
-    {"uring, plain", LOOP_URING, LOOP_DEFER_TASKRUN | LOOP_COOP_TASKRUN | LOOP_REGISTERED_RING},
-    {"epoll", LOOP_EPOLL, 0},
-    {"sim", LOOP_SIM, 0},
-};
-
-#define EVERY_REAL_VARIANT(test)                                                                   \
-    static void test(const struct variant *v);                                                     \
-    Test(loop_file, test##_uring) {                                                                \
-        test(&variants[0]);                                                                        \
-    }                                                                                              \
-    Test(loop_file, test##_uring_no_file_ops) {                                                    \
-        test(&variants[1]);                                                                        \
-    }                                                                                              \
-    Test(loop_file, test##_uring_plain) {                                                          \
-        test(&variants[2]);                                                                        \
-    }                                                                                              \
-    Test(loop_file, test##_epoll) {                                                                \
-        test(&variants[3]);                                                                        \
-    }                                                                                              \
-    static void test(const struct variant *v)
-
-#define EVERY_VARIANT(test)                                                                        \
-    static void test(const struct variant *v);                                                     \
-    Test(loop_file, test##_sim) {                                                                  \
-        test(&variants[4]);                                                                        \
-    }                                                                                              \
-    EVERY_REAL_VARIANT(test)
+#define SUITE loop_file
+#define REAL_VARIANTS(X, test)                                                                     \
+    X(test, uring, LOOP_URING, 0)                                                                  \
+    X(test, uring_no_file_ops, LOOP_URING, LOOP_FILE_OPS)                                          \
+    X(test, uring_plain, LOOP_URING,                                                               \
+      LOOP_DEFER_TASKRUN | LOOP_COOP_TASKRUN | LOOP_REGISTERED_RING)                               \
+    X(test, epoll, LOOP_EPOLL, 0)
+#include "loop_variants.h"
 
 enum { DIR_BYTES = 64, PATH_BYTES = 200 };
 
@@ -418,7 +390,7 @@ EVERY_REAL_VARIANT(inv2_a_write_in_part_is_gone_on_with_until_the_error) {
 
 /* More than the kernel takes at once; /dev/null looks at none of it. Not of a thread, where sanitizers would look. */
 Test(loop_file, inv2_a_write_of_several_parts_is_whole_uring) {
-    setup(&variants[0]);
+    setup(VARIANT(uring, LOOP_URING, 0));
     const size_t len = ((size_t)3 << 30) + 12345;
     char *bytes = mmap(NULL, len, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     cr_assert_neq(bytes, MAP_FAILED);
@@ -431,7 +403,7 @@ Test(loop_file, inv2_a_write_of_several_parts_is_whole_uring) {
 }
 
 /* No thread: requests fail, and the next one tries again. A stack as large as all memory is refused. */
-static void no_thread(const struct variant *v) {
+static void without_a_thread_requests_fail(const struct variant *v) {
     setup(v);
     char path[PATH_BYTES];
     pthread_attr_t before, huge;
@@ -446,13 +418,8 @@ static void no_thread(const struct variant *v) {
     teardown();
 }
 
-Test(loop_file, without_a_thread_requests_fail_epoll) {
-    no_thread(&variants[3]);
-}
-
-Test(loop_file, without_a_thread_requests_fail_uring_no_file_ops) {
-    no_thread(&variants[1]);
-}
+VARIANT_TEST(without_a_thread_requests_fail, epoll, LOOP_EPOLL, 0)
+VARIANT_TEST(without_a_thread_requests_fail, uring_no_file_ops, LOOP_URING, LOOP_FILE_OPS)
 
 /* --- the end --- */
 

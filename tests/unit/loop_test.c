@@ -15,59 +15,18 @@
 #include <time.h>
 #include <unistd.h>
 
-struct variant {
-    const char *name;
-    enum loop_kind kind;
-    unsigned disabled;
-};
-
-static const struct variant variants[] = {
-    {"uring", LOOP_URING, 0},
-    {"uring, coop", LOOP_URING, LOOP_DEFER_TASKRUN},
-    {"uring, plain", LOOP_URING, LOOP_DEFER_TASKRUN | LOOP_COOP_TASKRUN},
-    {"uring, ring not registered", LOOP_URING, LOOP_REGISTERED_RING},
-    {"uring, no buffer ring", LOOP_URING, LOOP_BUF_RING},
-    {"uring, no multishot recv", LOOP_URING, LOOP_MULTISHOT_RECV},
-    {"uring, no multishot accept", LOOP_URING, LOOP_MULTISHOT_ACCEPT},
-    {"uring, bare", LOOP_URING, 0xff},
-    {"epoll", LOOP_EPOLL, 0},
-    {"sim", LOOP_SIM, 0},
-};
-
-/* One test per variant, named after both. */
-#define EVERY_VARIANT(test)                                                                        \
-    static void test(const struct variant *v);                                                     \
-    Test(loop, test##_uring) {                                                                     \
-        test(&variants[0]);                                                                        \
-    }                                                                                              \
-    Test(loop, test##_uring_coop) {                                                                \
-        test(&variants[1]);                                                                        \
-    }                                                                                              \
-    Test(loop, test##_uring_plain) {                                                               \
-        test(&variants[2]);                                                                        \
-    }                                                                                              \
-    Test(loop, test##_uring_not_registered) {                                                      \
-        test(&variants[3]);                                                                        \
-    }                                                                                              \
-    Test(loop, test##_uring_no_buf_ring) {                                                         \
-        test(&variants[4]);                                                                        \
-    }                                                                                              \
-    Test(loop, test##_uring_no_multishot_recv) {                                                   \
-        test(&variants[5]);                                                                        \
-    }                                                                                              \
-    Test(loop, test##_uring_no_multishot_accept) {                                                 \
-        test(&variants[6]);                                                                        \
-    }                                                                                              \
-    Test(loop, test##_uring_bare) {                                                                \
-        test(&variants[7]);                                                                        \
-    }                                                                                              \
-    Test(loop, test##_epoll) {                                                                     \
-        test(&variants[8]);                                                                        \
-    }                                                                                              \
-    Test(loop, test##_sim) {                                                                       \
-        test(&variants[9]);                                                                        \
-    }                                                                                              \
-    static void test(const struct variant *v)
+#define SUITE loop
+#define REAL_VARIANTS(X, test)                                                                     \
+    X(test, uring, LOOP_URING, 0)                                                                  \
+    X(test, uring_coop, LOOP_URING, LOOP_DEFER_TASKRUN)                                            \
+    X(test, uring_plain, LOOP_URING, LOOP_DEFER_TASKRUN | LOOP_COOP_TASKRUN)                       \
+    X(test, uring_not_registered, LOOP_URING, LOOP_REGISTERED_RING)                                \
+    X(test, uring_no_buf_ring, LOOP_URING, LOOP_BUF_RING)                                          \
+    X(test, uring_no_multishot_recv, LOOP_URING, LOOP_MULTISHOT_RECV)                              \
+    X(test, uring_no_multishot_accept, LOOP_URING, LOOP_MULTISHOT_ACCEPT)                          \
+    X(test, uring_bare, LOOP_URING, 0xff)                                                          \
+    X(test, epoll, LOOP_EPOLL, 0)
+#include "loop_variants.h"
 
 /* --- a loop, a listener, connections and their peers --- */
 

@@ -9,55 +9,16 @@
 #include <stddef.h>
 #include <string.h>
 
-struct variant {
-    const char *name;
-    enum loop_kind kind;
-    unsigned disabled;
-};
-
-static const struct variant variants[] = {
-    {"uring", LOOP_URING, 0},
-    {"uring, coop", LOOP_URING, LOOP_DEFER_TASKRUN},
-    {"uring, plain", LOOP_URING, LOOP_DEFER_TASKRUN | LOOP_COOP_TASKRUN},
-    {"uring, no msg ring", LOOP_URING, LOOP_MSG_RING},
-    {"uring, bare", LOOP_URING, 0xff},
-    {"epoll", LOOP_EPOLL, 0},
-    {"epoll, no pwait2", LOOP_EPOLL, LOOP_EPOLL_PWAIT2},
-    {"sim", LOOP_SIM, 0},
-};
-
-/* One test per variant, named after both. Threads need loops that block: not the simulator. */
-#define EVERY_REAL_VARIANT(test)                                                                   \
-    static void test(const struct variant *v);                                                     \
-    Test(loop_turn, test##_uring) {                                                                \
-        test(&variants[0]);                                                                        \
-    }                                                                                              \
-    Test(loop_turn, test##_uring_coop) {                                                           \
-        test(&variants[1]);                                                                        \
-    }                                                                                              \
-    Test(loop_turn, test##_uring_plain) {                                                          \
-        test(&variants[2]);                                                                        \
-    }                                                                                              \
-    Test(loop_turn, test##_uring_no_msg_ring) {                                                    \
-        test(&variants[3]);                                                                        \
-    }                                                                                              \
-    Test(loop_turn, test##_uring_bare) {                                                           \
-        test(&variants[4]);                                                                        \
-    }                                                                                              \
-    Test(loop_turn, test##_epoll) {                                                                \
-        test(&variants[5]);                                                                        \
-    }                                                                                              \
-    Test(loop_turn, test##_epoll_no_pwait2) {                                                      \
-        test(&variants[6]);                                                                        \
-    }                                                                                              \
-    static void test(const struct variant *v)
-
-#define EVERY_VARIANT(test)                                                                        \
-    static void test(const struct variant *v);                                                     \
-    Test(loop_turn, test##_sim) {                                                                  \
-        test(&variants[7]);                                                                        \
-    }                                                                                              \
-    EVERY_REAL_VARIANT(test)
+#define SUITE loop_turn
+#define REAL_VARIANTS(X, test)                                                                     \
+    X(test, uring, LOOP_URING, 0)                                                                  \
+    X(test, uring_coop, LOOP_URING, LOOP_DEFER_TASKRUN)                                            \
+    X(test, uring_plain, LOOP_URING, LOOP_DEFER_TASKRUN | LOOP_COOP_TASKRUN)                       \
+    X(test, uring_no_msg_ring, LOOP_URING, LOOP_MSG_RING)                                          \
+    X(test, uring_bare, LOOP_URING, 0xff)                                                          \
+    X(test, epoll, LOOP_EPOLL, 0)                                                                  \
+    X(test, epoll_no_pwait2, LOOP_EPOLL, LOOP_EPOLL_PWAIT2)
+#include "loop_variants.h"
 
 static struct mem mem;
 static struct sim_net *net;
