@@ -4,6 +4,7 @@
 #include "anax/val.h"
 #include "dump_impl.h"
 #include "rdb_types_impl.h"
+#include "shards/bytes.h"
 #include <endian.h>
 
 enum {
@@ -90,19 +91,16 @@ uint64_t dump_elements(const struct value *v) {
 }
 
 bool dump_open(struct span payload, struct rdb_in *in, uint8_t *type) {
-    uint16_t version;
-    uint64_t crc;
     if (payload.len < DUMP_FOOTER_BYTES)
         return false;
     const uint8_t *bytes = (const uint8_t *)payload.ptr;
     size_t summed = payload.len - DUMP_CRC_BYTES;
-    memcpy(&version, bytes + summed - DUMP_VERSION_BYTES, sizeof version);
-    memcpy(&crc, bytes + summed, sizeof crc);
-    if (le16toh(version) > RDB_VERSION_MAX || rdb_crc(0, bytes, summed) != le64toh(crc))
+    unsigned version = load_le16(bytes + summed - DUMP_VERSION_BYTES);
+    if (version > RDB_VERSION_MAX || rdb_crc(0, bytes, summed) != load_le64(bytes + summed))
         return false;
     *in = (struct rdb_in){.at = bytes,
                           .end = bytes + summed - DUMP_VERSION_BYTES,
-                          .valkey = le16toh(version) >= RDB_VALKEY_FROM};
+                          .valkey = version >= RDB_VALKEY_FROM};
     *type = in->at < in->end ? *in->at++ : RDB_OP_END; /* which is no type */
     return true;
 }

@@ -1,6 +1,7 @@
 /* load_cut.c: pieces of a file into records, dealt to the shards of their keys; and all that is in a file beside keys. */
 #include "anax/words.h"
 #include "load_impl.h"
+#include "shards/bytes.h"
 #include "shards/log.h"
 #include <endian.h>
 #include <string.h>
@@ -231,9 +232,8 @@ static enum rdb_result cut_end(struct load *l, struct rdb_in *in) {
             return RDB_MORE;
         }
         cut_sum(l);
-        memcpy(&wanted, in->at, sizeof wanted);
+        wanted = load_le64(in->at);
         in->at += sizeof wanted;
-        wanted = le64toh(wanted);
         if (!instance_of(l->home)->config->rdb_checksum) {
             LOGV("the RDB file's checksum is not looked at, as rdbchecksum says");
         } else if (wanted == 0) {

@@ -5,6 +5,7 @@
  *     s string   l length   8, 16: so many bytes (16 is written x)   t score as text   ( ... ) a count, and as many of these
  */
 #include "rdb_read_impl.h"
+#include "shards/bytes.h"
 #include "shards/decimal.h"
 #include <endian.h>
 #include <liblzf/lzf.h>
@@ -15,18 +16,6 @@ enum {
 };
 
 /* --- lengths --- */
-
-static uint32_t load_be32(const uint8_t *p) {
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return be32toh(v);
-}
-
-static uint64_t load_be64(const uint8_t *p) {
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return be64toh(v);
-}
 
 /* read_len: *encoded: it is none, but the first byte of a string that is kept in another way, and in->at is behind it. */
 static inline enum rdb_result read_len(struct rdb_in *in, uint64_t *len, bool *encoded) {
@@ -78,11 +67,8 @@ enum rdb_result rdb_get_len(struct rdb_in *in, uint64_t *len) {
 enum rdb_result rdb_get_int64(struct rdb_in *in, int64_t *out) {
     const uint8_t *p;
     enum rdb_result r = rdb_get_fixed(in, 8, &p);
-    if (r == RDB_OK) {
-        uint64_t v;
-        memcpy(&v, p, sizeof v);
-        *out = (int64_t)le64toh(v);
-    }
+    if (r == RDB_OK)
+        *out = (int64_t)load_le64(p);
     return r;
 }
 

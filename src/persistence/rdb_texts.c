@@ -11,6 +11,7 @@
  */
 #include "anax/listpack.h"
 #include "rdb_read_impl.h"
+#include "shards/bytes.h"
 #include <endian.h>
 
 enum {
@@ -21,18 +22,6 @@ enum {
     LONG_MARK = 0xfe, /* the number follows in 4 bytes */
     LP_LAST_ENCODING = 0xf4
 };
-
-static uint16_t load_16(const uint8_t *p) {
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return le16toh(v);
-}
-
-static uint32_t load_32(const uint8_t *p) {
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return le32toh(v);
-}
 
 /* load_int: `bytes` of an integer, little endian, with its sign. */
 static int64_t load_int(const uint8_t *p, unsigned bytes) {
@@ -127,7 +116,7 @@ enum rdb_result rdb_texts_listpack(struct rdb_texts *t, struct rdb_in *in, struc
     if (!begin(t, in, blob, place, LP_HEADER) || lp_bytes((const uint8_t *)blob.ptr) != blob.len)
         return rdb_corrupt(in, "a listpack of a wrong length", place);
     t->next = next_listpack;
-    t->left = load_16((const uint8_t *)blob.ptr + 4);
+    t->left = load_le16((const uint8_t *)blob.ptr + 4);
     if (t->left == LP_COUNT_UNKNOWN)
         t->left = RDB_COUNT_UNTOLD;
     return RDB_OK;
@@ -171,11 +160,9 @@ static size_t ziplist_data(const uint8_t *p, size_t room, struct rdb_text *out) 
     }
     len = *p & 63;
     if (*p >= 0x80) {
-        uint32_t v;
         if (room < 5)
             return 0;
-        memcpy(&v, p + 1, sizeof v);
-        len = be32toh(v);
+        len = load_be32(p + 1);
         head = 5;
     } else if (*p >= 0x40) {
         if (room < 2)
@@ -197,7 +184,7 @@ static enum rdb_result next_ziplist(struct rdb_texts *t, struct rdb_text *out, b
     before = *t->at;
     if (before == LONG_MARK) {
         head = 5;
-        before = room < head ? SIZE_MAX : load_32(t->at + 1);
+        before = room < head ? SIZE_MAX : load_le32(t->at + 1);
     }
     if (before != t->before)
         return bad_blob(t, "a ziplist that cannot be walked backwards", t->at);
@@ -212,10 +199,11 @@ static enum rdb_result next_ziplist(struct rdb_texts *t, struct rdb_text *out, b
 
 enum rdb_result rdb_texts_ziplist(struct rdb_texts *t, struct rdb_in *in, struct span blob,
                                   const uint8_t *place) {
-    if (!begin(t, in, blob, place, ZIPLIST_HEAD) || load_32((const uint8_t *)blob.ptr) != blob.len)
+    if (!begin(t, in, blob, place, ZIPLIST_HEAD) ||
+        load_le32((const uint8_t *)blob.ptr) != blob.len)
         return rdb_corrupt(in, "a ziplist of a wrong length", place);
     t->next = next_ziplist;
-    t->left = load_16((const uint8_t *)blob.ptr + ZIPLIST_COUNT_AT);
+    t->left = load_le16((const uint8_t *)blob.ptr + ZIPLIST_COUNT_AT);
     if (t->left == ZIPLIST_COUNT_UNKNOWN)
         t->left = RDB_COUNT_UNTOLD;
     return RDB_OK;
@@ -230,7 +218,7 @@ static size_t zipmap_part(const uint8_t *p, size_t room, bool unused, struct rdb
         head = 5;
         if (room < head)
             return 0;
-        len = load_32(p + 1);
+        len = load_le32(p + 1);
     }
     if (unused) {
         if (room <= head)

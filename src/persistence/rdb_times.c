@@ -2,9 +2,9 @@
 #include "anax/config.h"
 #include "anax/setval.h"
 #include "rdb_read_impl.h"
-#include <endian.h>
+#include "shards/bytes.h"
 
-enum { TIMES_AT_ONCE = 64 };
+enum { TIMES_AT_ONCE = 64, TIME_BYTES = 8 };
 
 /* take_field: of the value of one field. */
 static enum rdb_result take_field(struct val *v, const struct set_kind *kind, struct span field,
@@ -15,14 +15,13 @@ static enum rdb_result take_field(struct val *v, const struct set_kind *kind, st
     while (in.at < in.end) {
         uint32_t n = 0;
         for (; n < TIMES_AT_ONCE && in.at < in.end; n++) {
-            uint64_t len, ms;
+            uint64_t len;
             if (rdb_get_len(&in, &len) != RDB_OK || len > rdb_left(&in) ||
-                rdb_left(&in) - len < sizeof ms)
+                rdb_left(&in) - len < TIME_BYTES)
                 return RDB_CORRUPT;
             times[n].name = (struct span){(const char *)in.at, (size_t)len};
-            memcpy(&ms, in.at + len, sizeof ms);
-            times[n].expire_ms = (int64_t)le64toh(ms);
-            in.at += len + sizeof ms;
+            times[n].expire_ms = (int64_t)load_le64(in.at + len);
+            in.at += len + TIME_BYTES;
         }
         if (!setval_set_times(v, kind, times, n, now_ms))
             return RDB_NOMEM;

@@ -10,15 +10,13 @@
  */
 #include "rdb_decode_impl.h"
 #include "shards/assert.h"
+#include "shards/bytes.h"
 #include "streamval_impl.h"
-#include <endian.h>
 
 enum { ID_BYTES = 16, ENTRY_DELETED = 1, ENTRY_SAME_NAMES = 2, PENDING_BYTES_MIN = 25 };
 
 static struct stream_id load_id(const uint8_t *p) {
-    uint64_t half[2];
-    memcpy(half, p, sizeof half);
-    return (struct stream_id){be64toh(half[0]), be64toh(half[1])};
+    return (struct stream_id){load_be64(p), load_be64(p + ID_BYTES / 2)};
 }
 
 static bool is_after(struct stream_id a, struct stream_id b) {

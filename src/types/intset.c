@@ -1,23 +1,13 @@
 /* intset.c: a few sorted integers. See anax/intset.h. */
 #include "anax/intset.h"
+#include "shards/bytes.h"
 #include <endian.h>
 #include <string.h>
 
 enum { COUNT_AT = 4, WIDTH_MIN = 2, WIDTH_MAX = 8 };
 
-static uint32_t load_32(const uint8_t *p) {
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return le32toh(v);
-}
-
-static void store_32(uint8_t *p, uint32_t v) {
-    v = htole32(v);
-    memcpy(p, &v, sizeof v);
-}
-
 static size_t width_of(const uint8_t *is) {
-    return load_32(is);
+    return load_le32(is);
 }
 
 static size_t width_for(int64_t v) {
@@ -30,16 +20,9 @@ static size_t width_for(int64_t v) {
 static inline __attribute__((always_inline)) int64_t get(const uint8_t *is, size_t width,
                                                          size_t i) {
     const uint8_t *p = is + INTSET_HEADER + i * width;
-    if (width == 2) {
-        uint16_t v;
-        memcpy(&v, p, sizeof v);
-        return (int16_t)le16toh(v);
-    }
-    if (width == 4)
-        return (int32_t)load_32(p);
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return (int64_t)le64toh(v);
+    if (width == 2)
+        return (int16_t)load_le16(p);
+    return width == 4 ? (int32_t)load_le32(p) : (int64_t)load_le64(p);
 }
 
 static void put(uint8_t *is, size_t width, size_t i, int64_t v) {
@@ -61,12 +44,12 @@ static inline __attribute__((always_inline)) size_t place(const uint8_t *is, siz
 }
 
 void intset_init(uint8_t *is) {
-    store_32(is, WIDTH_MIN);
-    store_32(is + COUNT_AT, 0);
+    store_le32(is, WIDTH_MIN);
+    store_le32(is + COUNT_AT, 0);
 }
 
 uint32_t intset_count(const uint8_t *is) {
-    return load_32(is + COUNT_AT);
+    return load_le32(is + COUNT_AT);
 }
 
 size_t intset_bytes(const uint8_t *is) {
@@ -118,7 +101,7 @@ static void add_wider(uint8_t *is, int64_t v) {
     for (size_t i = n; i-- > 0;)
         put(is, width, i + (v < 0), get(is, was, i));
     put(is, width, v < 0 ? 0 : n, v);
-    store_32(is, (uint32_t)width);
+    store_le32(is, (uint32_t)width);
 }
 
 bool intset_add(uint8_t *is, int64_t v) {
@@ -133,7 +116,7 @@ bool intset_add(uint8_t *is, int64_t v) {
         memmove(p + width, p, (n - at) * width);
         put(is, width, at, v);
     }
-    store_32(is + COUNT_AT, n + 1);
+    store_le32(is + COUNT_AT, n + 1);
     return true;
 }
 
@@ -144,6 +127,6 @@ bool intset_remove(uint8_t *is, int64_t v) {
         return false;
     uint8_t *p = is + INTSET_HEADER + at * width;
     memmove(p, p + width, (n - at - 1) * width);
-    store_32(is + COUNT_AT, n - 1);
+    store_le32(is + COUNT_AT, n - 1);
     return true;
 }

@@ -1,6 +1,7 @@
 /* listpack.c: strings and integers in one run of bytes. See anax/listpack.h. */
 #include "anax/listpack.h"
 #include "shards/assert.h"
+#include "shards/bytes.h"
 #include "shards/decimal.h"
 #include <endian.h>
 
@@ -39,29 +40,6 @@ static const uint8_t sizes[256] = {
 /* clang-format on */
 
 /* --- numbers --- */
-
-static uint16_t load_16(const uint8_t *p) {
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return le16toh(v);
-}
-
-static uint32_t load_32(const uint8_t *p) {
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return le32toh(v);
-}
-
-static uint64_t load_64(const uint8_t *p) {
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return le64toh(v);
-}
-
-static void store_32(uint8_t *p, uint32_t v) {
-    v = htole32(v);
-    memcpy(p, &v, sizeof v);
-}
 
 /* Bytes that the length n of an entry takes behind it. The most of 2, 3 and 4 bytes, all ones, takes one
  * more: so Redis writes it, and who reads from the front has to know. */
@@ -139,7 +117,7 @@ static unsigned head_put(uint8_t to[ENCODED_MAX], const struct lp_key *k) {
         return 2;
     }
     to[0] = STR_32;
-    store_32(to + 1, (uint32_t)len);
+    store_le32(to + 1, (uint32_t)len);
     return 5;
 }
 
@@ -165,7 +143,7 @@ uint8_t *lp_entry_put(uint8_t *to, const struct lp_key *k) {
 /* Of strings of more than 63 bytes: what comes before the text, and the length of that. */
 static size_t long_head(const uint8_t *p, size_t *len) {
     if (*p == STR_32) {
-        *len = load_32(p + 1);
+        *len = load_le32(p + 1);
         return 5;
     }
     *len = (size_t)(*p & 15) << 8 | p[1];
@@ -198,13 +176,13 @@ uint8_t *lp_entry_before(const uint8_t *p) {
 static int64_t entry_num(const uint8_t *p) {
     switch (*p) {
     case INT_16:
-        return (int16_t)load_16(p + 1);
+        return (int16_t)load_le16(p + 1);
     case INT_24: /* the sign comes down from the top */
-        return (int32_t)((uint32_t)load_16(p + 1) << 8 | (uint32_t)p[3] << 24) >> 8;
+        return (int32_t)((uint32_t)load_le16(p + 1) << 8 | (uint32_t)p[3] << 24) >> 8;
     case INT_32:
-        return (int32_t)load_32(p + 1);
+        return (int32_t)load_le32(p + 1);
     case INT_64:
-        return (int64_t)load_64(p + 1);
+        return (int64_t)load_le64(p + 1);
     default:
         return (int16_t)((uint16_t)(*p << 11) | (uint16_t)(p[1] << 3)) >> 3;
     }
@@ -307,16 +285,15 @@ size_t lp_entry_valid(const uint8_t *p, const uint8_t *end) {
 
 static void set_bytes(uint8_t *lp, size_t bytes) {
     ASSERT(bytes <= UINT32_MAX);
-    store_32(lp, (uint32_t)bytes);
+    store_le32(lp, (uint32_t)bytes);
 }
 
 static uint16_t told_count(const uint8_t *lp) {
-    return load_16(lp + COUNT_AT);
+    return load_le16(lp + COUNT_AT);
 }
 
 static void set_count(uint8_t *lp, uint32_t count) {
-    uint16_t v = htole16((uint16_t)(count < LP_COUNT_UNKNOWN ? count : LP_COUNT_UNKNOWN));
-    memcpy(lp + COUNT_AT, &v, sizeof v);
+    store_le16(lp + COUNT_AT, (uint16_t)(count < LP_COUNT_UNKNOWN ? count : LP_COUNT_UNKNOWN));
 }
 
 void lp_init(uint8_t *lp) {
@@ -326,7 +303,7 @@ void lp_init(uint8_t *lp) {
 }
 
 uint32_t lp_bytes(const uint8_t *lp) {
-    return load_32(lp);
+    return load_le32(lp);
 }
 
 uint32_t lp_count(const uint8_t *lp) {
