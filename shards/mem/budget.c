@@ -13,8 +13,13 @@ void budget_limit(struct budget *b, int64_t bytes) {
     atomic_store(&b->pressure, false);
 }
 
+/* in_debt: without a limit nothing is, though shares that have not heard of it yet, and promises, are missing in the pool. */
+static bool in_debt(const struct budget *b, int64_t pool) {
+    return pool < 0 && atomic_load_explicit(&b->limit, memory_order_relaxed) != 0;
+}
+
 static void set_fits(struct budget_share *s, int64_t pool) {
-    s->fits = pool < 0 && s->bytes != BUDGET_UNLIMITED ? INT64_MIN : s->bytes;
+    s->fits = in_debt(s->budget, pool) && s->bytes != BUDGET_UNLIMITED ? INT64_MIN : s->bytes;
 }
 
 void budget_join(struct budget_share *s, int64_t used) {
@@ -47,6 +52,9 @@ bool budget_take(struct budget_share *s, int64_t used, int64_t more) {
     struct budget *b = s->budget;
     int64_t pool = atomic_load_explicit(&b->pool, memory_order_relaxed);
     int64_t want = used + more - s->bytes;
+    bool limited = atomic_load_explicit(&b->limit, memory_order_relaxed) != 0;
+    if (unlikely(!limited || s->bytes == BUDGET_UNLIMITED)) /* it has gone, or is on its way */
+        return true;
     for (;;) {
         if (pool < 0 || pool < want)
             return false;
@@ -99,7 +107,7 @@ bool budget_settle(struct budget_share *s, int64_t used) {
     if (unlikely(atomic_load_explicit(&b->pressure, memory_order_relaxed)) &&
         pool > atomic_load_explicit(&b->limit, memory_order_relaxed) / KEEP_PART)
         atomic_store_explicit(&b->pressure, false, memory_order_relaxed);
-    return pool < 0;
+    return in_debt(b, pool);
 }
 
 bool budget_press(struct budget *b) {

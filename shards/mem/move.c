@@ -20,6 +20,9 @@ bool mover_look(struct mover *v, unsigned percent, struct move_sample *out) {
     return false;
 }
 
+void mover_uncache(void) {
+}
+
 static bool is_sparse(const struct mover *v, const void *p, size_t size) {
     (void)v;
     (void)p;
@@ -126,6 +129,11 @@ bool mover_look(struct mover *v, unsigned percent, struct move_sample *out) {
         if (!look_class(v, &c, i, percent, out))
             return false;
     return true;
+}
+
+void mover_uncache(void) {
+    /* Fails only where there is no cache. */
+    (void)mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
 }
 
 /* is_sparse: does its slab have so much free that it had better be emptied? */

@@ -2,6 +2,7 @@
 #include "shards/assert.h"
 #include "shards/clock.h"
 #include "shards/log.h"
+#include "shards/move.h"
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,6 +64,7 @@ static void *worker_main(void *arg) {
         }
         (void)pthread_mutex_unlock(&j->lock);
         run(job);
+        mover_uncache(); /* it may sleep for long */
         hand_over(j, job);
         (void)pthread_mutex_lock(&j->lock);
     }

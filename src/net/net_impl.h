@@ -42,6 +42,8 @@ enum {
     NET_SLICE_ENTRIES = 100, /* after which the clock is looked at */
     NET_RELEASE_S = 3, /* the allocator has given back most of what was freed by then, beside us */
     NET_OUT_KEEP_BYTES = 64 * 1024,
+    NET_OUT_LOOK_BYTES =
+        1 << 20, /* replies of one turn, after which they are not left to its end: output_look */
     NET_BATCHES_KEPT = 1024, /* that many only after a moment of need: net_trim */
     NET_UNIT_KEEP_BYTES = 2048,
     NET_ADDRESS_BYTES = CONFIG_SOCKET_PATH_MAX + 8 /* a path and "unix:" or ":0" */
@@ -302,6 +304,7 @@ struct net_defrag {
     size_t free_bytes;            /* what slabs had free when it began, and then after it */
     uint64_t moved_bytes;         /* what the mover had moved by then */
     uint64_t began_ns;            /* the walk that is under way */
+    uint64_t sliced_ns;           /* its last slice ended, by the fine clock */
     uint64_t over_ns;             /* what all walks took, with their pauses */
     uint64_t used_ns;             /* without these */
 };
@@ -479,6 +482,9 @@ void output_begin(struct conn *c);
 void output_flush(struct conn *c) ON_SHARD;
 /* output_check_limit: breaks the connection when its client-output-buffer-limit is reached. */
 void output_check_limit(struct conn *c);
+/* output_look: commands of it have run. A long pipeline of large replies runs in one turn: what is much is sent, and weighed
+ * against the limits, without waiting for its end; else each connection could take as much as it asks for in one turn. */
+void output_look(struct conn *c) ON_SHARD;
 void output_drop(struct conn *c) ON_SHARD;
 /* output_free_spares: all but `keep` of them. */
 void output_free_spares(struct net *n, unsigned keep);

@@ -314,22 +314,52 @@ def slab_bytes_free(server):
     return int(info(server)["allocator_frag_bytes"])
 
 
+@contextlib.contextmanager
+def asked(server, keys):
+    """Clients that read: no shard has so little to do that it would tidy up for that reason alone."""
+    stop = threading.Event()
+
+    def ask():
+        rng = random.Random(4)
+        with server.connect() as c:
+            while not stop.is_set():
+                c.pipeline([[b"GET", b"key:%d" % rng.randrange(keys)] for _ in range(1000)])
+                stop.wait(0.1)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def walked(server, keys):
+    """Each shard has walked over its keys, and moved nearly all of them."""
+    i = info(server)
+    return int(i["active_defrag_hits"]) > keys * 3 // 4 and i["active_defrag_running"] == "0"
+
+
 @pytest.mark.parametrize("shards", [1, 3])
 def test_memory_comes_back(shards):
-    """With an allocator that does not tell what its slabs hold, nothing moves."""
+    """One walk does it, whatever lies in the threads' caches, each piece of which may keep a slab: without what gives those back, walk
+    after walk moved a few keys and gained nothing. With an allocator that does not tell what its slabs hold, nothing moves."""
     with Server("anax", shards=shards, options={"activedefrag": "no", "active-defrag-ignore-bytes": "1mb"}) as server:
         left = fill_and_thin_out(server, KEYS)
         free, before = slab_bytes_free(server), info(server)
         assert before["active_defrag_running"] == before["active_defrag_hits"] == "0"
         can = not before["mem_allocator"].startswith("libc")
         assert free > KEYS * 40 or not can
-        server.cmd("CONFIG", "SET", "activedefrag", "yes")
+        with asked(server, KEYS):
+            server.cmd("CONFIG", "SET", "activedefrag", "yes")
+            if can:
+                wait_until(lambda: walked(server, len(left)), "walked over everything")
+                assert slab_bytes_free(server) < free / 2, "slabs given back"
         if can:
-            wait_until(lambda: slab_bytes_free(server) < free / 2, "slabs given back", timeout_s=120)
             wait_until(lambda: info(server)["active_defrag_running"] == "0", "at its end")
             after = info(server)
             assert after["current_active_defrag_time"] == "0" < after["total_active_defrag_time"]
-            assert int(after["active_defrag_hits"]) >= len(left) / 4
             assert int(after["active_defrag_key_hits"]) >= len(left) / 4
             assert int(after["active_defrag_misses"]) > 0
         else:

@@ -162,6 +162,35 @@ Test(move, sparse_slabs_are_emptied_by_one_walk) {
     free(all);
 }
 
+/* Each piece in the thread's cache may be the last one of its slab. */
+Test(move, what_the_cache_keeps_keeps_slabs_until_it_is_given_back) {
+    enum { N = 100000 };
+    void **all = malloc(N * sizeof *all);
+    struct mover v = {.mem = &mem};
+    struct move_sample before, kept, after;
+    size_t left = make_sparse(all, N, SMALL_BYTES, 10);
+    cr_assert(mover_look(&v, 10, &before));
+    /* About 150 more are freed, here and there, which is less than a cache holds. */
+    size_t n = 0;
+    for (size_t i = 0; i < left; i++)
+        if (rng_below(&rng, left) < 150)
+            mem_free(&mem, all[i], SMALL_BYTES);
+        else
+            all[n++] = all[i];
+    for (size_t i = 0; i < n; i++)
+        all[i] = move_small(&v, all[i], SMALL_BYTES);
+    cr_assert(mover_look(&v, 10, &kept));
+    mover_uncache();
+    cr_assert(mover_look(&v, 10, &after));
+    cr_assert(kept.free_bytes > before.free_bytes / 2, "%zu of %zu are still free", kept.free_bytes,
+              before.free_bytes);
+    cr_assert(after.free_bytes < before.free_bytes / 8, "%zu of %zu are still free",
+              after.free_bytes, before.free_bytes);
+    for (size_t i = 0; i < n; i++)
+        mem_free(&mem, all[i], SMALL_BYTES);
+    free(all);
+}
+
 Test(move, full_slabs_stay) {
     enum { N = 50000 };
     void **all = malloc(N * sizeof *all);
