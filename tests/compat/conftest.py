@@ -2,26 +2,10 @@
 
 import pytest
 
-from harness import ANAX_IS_REDIS, FORGETFUL, SLOW, Server
+from harness import ANAX_IS_REDIS, FORGETFUL, Server
 
 SHARDS = [1, 2, 3, 8]
 BACKENDS = ["uring", "epoll"]
-# A slow build runs these of what takes all combinations, or all numbers of shards.
-THIN = {(1, "uring"), (3, "epoll"), (8, "uring"), (1, None), (3, None), (8, None)}
-
-
-def pytest_collection_modifyitems(items):
-    def parameters(item):
-        given = item.callspec.params if hasattr(item, "callspec") else {}
-        return given.get("shards"), given.get("io")
-
-    seen = {}
-    for item in items:
-        seen.setdefault(item.nodeid.split("[")[0], set()).add(parameters(item))
-    everything = [{(shards, io) for shards in SHARDS for io in BACKENDS}, {(shards, None) for shards in SHARDS}]
-    if SLOW:
-        items[:] = [item for item in items
-                    if seen[item.nodeid.split("[")[0]] not in everything or parameters(item) in THIN]
 
 
 class Pool:

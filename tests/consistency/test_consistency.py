@@ -12,7 +12,7 @@ from run import WORKLOADS, one_round, start
 
 SCALE = int(os.environ.get("ANAX_CONSISTENCY_SCALE", "1"))
 SEED = int(os.environ.get("ANAX_CONSISTENCY_SEED", "1"))
-
+EVERY_KIND = True  # how threads meet depends on how many there are
 
 SERVERS = [(1, "epoll"), (2, "uring"), (3, "uring"), (3, "epoll"), (8, "epoll")] if SLOW else \
     [(s, io) for s in (1, 2, 3, 8) for io in ("uring", "epoll")]
