@@ -9,7 +9,8 @@ Burst      keys with one PXAT; from two seconds before it to three after, one co
            long each took, another asks DBSIZE every 20 ms, which counts what is stored: a key that is only hidden is still
            counted. The longest turn is the loops' own figure (INFO), which redis-server 7.0 does not keep.
 Output     results/expiry.json and EXPIRY.md, in turn with redis-server.
-Use        ANAX_BIN=build/release/anax bench/load/expiry.py [--keys 1000000] [--seconds 20] [--core 0] [--parts burst,idle,memory]
+Use        ANAX_BIN=build/release/anax bench/load/expiry.py [--keys 1000000] [--seconds 20] [--core 0] [--rate 30000] [--parts burst,idle,memory]
+           --rate: keys per second that are stored at least, while the machine is busy with other things.
            Parts that are left out stay as they were in results/expiry.json.
 """
 
@@ -131,10 +132,10 @@ def longest_turn_us(port):
     return max(turns) if turns else None
 
 
-def burst(start, n):
+def burst(start, n, rate):
     server = start()
     try:
-        at = time.time() + n / 30000 + BEFORE_S + 1
+        at = time.time() + n / rate + BEFORE_S + 1
         fill(server.port, n, lambda i: int(at * 1000))
         with Conn(("127.0.0.1", server.port)) as c:
             assert c.cmd("DBSIZE") == n
@@ -200,11 +201,12 @@ def main():
     parser.add_argument("--keys", type=int, default=1000000)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--core", default="0")
+    parser.add_argument("--rate", type=float, default=30000)
     parser.add_argument("--parts", default="burst,idle,memory")
     args = parser.parse_args()
     kinds = {"anax, 1 shard": lambda: servers.anax(1, args.core), "anax, 4 shards": lambda: servers.anax(4, args.core),
              "redis-server": lambda: servers.redis(args.core)}
-    measures = {"burst": lambda start: burst(start, args.keys), "idle": lambda start: idle(start, args.keys, args.seconds),
+    measures = {"burst": lambda start: burst(start, args.keys, args.rate), "idle": lambda start: idle(start, args.keys, args.seconds),
                 "memory": lambda start: memory(start, args.keys)}
     path = os.path.join(HERE, "results", "expiry.json")
     parts = args.parts.split(",")

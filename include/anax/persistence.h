@@ -16,8 +16,10 @@ void persistence_stopping(struct shard *s) ON_SHARD;
 bool persistence_idle(struct shard *s) ON_SHARD;
 void persistence_stop(struct shard *s) ON_SHARD;
 void persistence_turn_end(struct shard *s) ON_SHARD;
-/* persistence_terminate: as SHUTDOWN does: saves when there are save points, and stops the shards. Any thread, and signal-safe. */
+/* persistence_terminate: as SHUTDOWN does: saves when there are save points, and stops the shards; when it cannot save, the server
+ * goes on. persistence_terminating: since persistence_terminate, until it goes on. Any thread, and signal-safe. */
 void persistence_terminate(struct shards *all);
+bool persistence_terminating(void);
 
 /* --- loading --- */
 

@@ -10,12 +10,16 @@
  *             A shard evicts its own keys. A command for one that has none which may go waits, while others are asked, one after the
  *             other, to evict theirs: what they free they give to that shard alone. And several times a second each shard looks
  *             at what all have evicted, and takes over what is due from it by the size and coldness of its keys: so room
- *             moves to where it is used.
+ *             moves to where it is used. What is ready for that is 1/128 of the limit at most, of all shards.
  *             What a command stores beyond the bytes of its arguments it asks for itself (ctx_room), before it makes it or before
- *             it stores it. Memory that is no write's (buffers) is taken without asking: the next write, or the next
- *             tick, makes good for it.
- * Limits      who cannot wait (MULTI while it queues, ctx_room) may leave a debt of 1/64 of the limit or 1 MB, and what it
- *             stores, where only others have something that may go: they pay in their next turn, and until then nobody else stores.
+ *             it stores it. A write that comes in pieces asks before they are there: for a large argument, for more of what is
+ *             incomplete, for what MULTI keeps (room_for_input). A large argument is asked for once: with its part it goes to the account of
+ *             the shard that stores it, and its room with it. Receive buffers grow only where there is room. Other memory that is no
+ *             write's (replies, what reads are asked with) is taken without asking: the next write, or the next tick, makes good for it.
+ * Limits      what only other shards can make room for is borrowed where nothing can wait, by one at a time; they pay in their next turn.
+ *             What is being received waits for its turn to borrow, 3 s at most. Only ctx_room, which cannot, may borrow more while the debt
+ *             is below 1/64 of the limit or 1 MB.
+ *             What cannot be had at all is received all the same, as in Redis: who writes it is refused when it is complete.
  * Threads     the holder of the shard.
  * Source      Redis's maxmemory and maxmemory-policy.
  */
@@ -33,18 +37,14 @@ enum { ROOM_PER_KEY = 64 };
 void room_configure(struct shard *s) ON_SHARD;
 /* room_end: with the instance. */
 void room_end(struct shard *s) ON_SHARD;
-/* room_used: what counts of the shard's memory. What is still to be stored is asked about where it will lie: until then it is passed
- * over, up to a bound, or it would be paid for twice. */
+/* room_used: what counts of the shard's memory: all of it. */
 static inline ON_SHARD int64_t room_used(const struct shard *s) {
-    enum { PASSED_PART = 64, PASSED_LEAST = 1 << 20 };
-    int64_t passed = s->transit_bytes;
-    if (likely(passed == 0))
-        return s->mem.used_bytes;
-    int64_t most =
-        atomic_load_explicit(&s->share.budget->limit, memory_order_relaxed) / PASSED_PART;
-    most = most > PASSED_LEAST ? most : PASSED_LEAST;
-    return s->mem.used_bytes - (passed < most ? passed : most);
+    return s->mem.used_bytes;
 }
+/* Memory that goes from one shard to another, with the room that it has: room_send takes it off the one account and room_receive adds
+ * it to the other, so that nobody has to make room for it again. `room` of room_receive is what room_send returned. */
+MUST_CHECK int64_t room_send(struct shard *s, int64_t bytes) ON_SHARD;
+void room_receive(struct shard *s, int64_t bytes, int64_t room) ON_SHARD;
 /* Somebody waits for other shards to give room to this one. */
 struct room_wait {
     struct bus_msg msg;
@@ -72,6 +72,9 @@ static inline void room_forgo(struct shard *s, struct room_wait *w) {
     w->held = 0;
     w->tried = 0;
 }
+/* room_for_input: before so much is received, or kept for EXEC. What only other shards can make room for is borrowed from them, by one
+ * at a time: ROOM_LATER: by somebody else just now; they have been asked, and a later turn may ask again. ROOM_NONE: nothing can go. */
+enum room room_for_input(struct shard *s, int64_t bytes) ON_SHARD;
 /* room_here: without the help of other shards. */
 bool room_here(struct shard *s, int64_t bytes) ON_SHARD;
 /* room_of_others: may it be that only other shards can make room? */
@@ -81,7 +84,7 @@ static inline ON_SHARD bool room_plenty(const struct shard *s) {
     enum { PLENTY = 256 * 1024 };
     return budget_fits(&s->share, room_used(s), PLENTY);
 }
-/* room_of_call: the bytes that a call is taken to store: arguments from..to, not included, step apart. */
+/* room_of_args: the bytes that a key with these arguments, from..to, `to` not included, is taken to store. */
 int64_t room_of_args(const struct span *argv, uint32_t from, uint32_t to);
 /* room_settle: between turns. room_slice: in a tick: evicts when all shards together use more than maxmemory; true while they
  * do. */

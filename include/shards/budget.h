@@ -63,6 +63,9 @@ static inline bool budget_fits(const struct budget_share *s, int64_t used, int64
 }
 /* budget_take: room for `more` from the pool; false: it has not so much, or is in debt. */
 bool budget_take(struct budget_share *s, int64_t used, int64_t more);
+/* budget_borrow: room for `more` though the pool has not so much, which the others see at once; false: it is in debt already. So
+ * the debt is never more than one has borrowed, and what was taken without asking. */
+bool budget_borrow(struct budget_share *s, int64_t used, int64_t more);
 /* budget_settle: between turns, and after having freed what budget_take wanted. True: the pool is in debt. No atomic
  * write unless the share is far from what is used. */
 bool budget_settle(struct budget_share *s, int64_t used);

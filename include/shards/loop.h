@@ -146,6 +146,8 @@ struct loop_hooks {
      * or NULL. */
     void (*polled)(void *arg);
     void *arg;
+    /* may the receive buffers take so many bytes more? If not, streams wait for those that are there. Or NULL. */
+    bool (*growing)(void *arg, size_t bytes);
 };
 unsigned loop_poll(struct loop *l, uint64_t timeout_ns, const struct loop_hooks *hooks);
 /* loop_wake: makes `to`'s loop_poll return. `from` is the calling thread's own loop, or NULL; with

@@ -35,6 +35,8 @@ struct shard_hooks {
     /* the server is to stop: take nothing new from now on; then, every turn: is all answered? */
     void (*stopping)(struct shard *s);
     bool (*idle)(struct shard *s);
+    /* within a turn: may the loop take so many bytes more to receive into? Or NULL. */
+    bool (*growing)(struct shard *s, size_t bytes);
 };
 
 struct shard_stats {
@@ -56,8 +58,6 @@ struct shard {
     struct snapshot snapshot;
     struct mem mem;
     struct budget_share share; /* what it may use of memory */
-    int64_t
-        transit_bytes; /* of mem: large arguments that are still to be stored, maybe on another shard */
     struct rng rng;
     int64_t wall_ms; /* now, read once per turn by whoever holds it */
     uint64_t now_ns;

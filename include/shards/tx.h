@@ -107,7 +107,7 @@ struct tx_ops {
     /* On the shard of each part that takes part in the hop. */
     void (*hop)(struct shard *at, struct tx_part *p);
     /* At home, when all is granted and after every hop: calls tx_hop or tx_end. With t->failed there was no
-     * memory for a claim, nothing has run, and only tx_end will do. */
+     * memory for a claim, or it was given up; nothing has run, and only tx_end will do. */
     void (*next)(struct shard *home, struct tx *t);
     /* At home, at last: t and its parts are the caller's again. */
     void (*ended)(struct shard *home, struct tx *t);
@@ -202,6 +202,9 @@ void tx_hop(struct shard *home, struct tx *t) ON_SHARD;
 void tx_end(struct shard *home, struct tx *t) ON_SHARD;
 /* tx_hop_on: on the shard of a part that wanted it, in a later turn than the hop: calls hop again. */
 void tx_hop_on(struct shard *at, struct tx_part *p) ON_SHARD;
+/* tx_give_up: of one that still waits for locks: it does not want them any longer. ops->next comes with t->failed, now or when what is
+ * on its way is there; once it runs, nothing happens. */
+void tx_give_up(struct shard *home, struct tx *t) ON_SHARD;
 /* tx_hold: from ops->next, instead of tx_hop or tx_end: next comes again when tx_unhold was called, in a later turn. */
 void tx_hold(struct tx *t);
 void tx_unhold(struct shard *home, struct tx *t) ON_SHARD;

@@ -88,6 +88,8 @@ bool evict_choose(struct evict *v, struct table **tables, uint32_t databases, in
             out->db = v->db;
             return true;
         }
+        if (v->options.policy == EVICT_VOLATILE_TTL && ttl_victim(v, t, v->db, held, arg, out))
+            return true;
         sample_some(v, t, v->db, now_ms);
         if (sample_best(v, tables, held, arg, out))
             return true;

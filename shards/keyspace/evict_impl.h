@@ -21,6 +21,11 @@ struct candidate {
     uint32_t db;
 };
 
+/* A group of a table, by the stamp that it was chosen for. */
+struct soon {
+    uint32_t group, tick;
+};
+
 struct evict {
     struct evict_options options;
     bool only_volatile;
@@ -30,9 +35,12 @@ struct evict {
     struct rng rng;
     uint32_t db; /* that samples are drawn from, for some calls more */
     uint32_t db_calls;
+    uint64_t wanted_bytes; /* by who asks for the eviction */
     uint32_t pool_count;
     struct candidate pool[EVICT_POOL]; /* by rank, the highest last */
     uint32_t ahead[2]; /* where to look next: that bucket's entries are fetched, and this bucket */
+    struct soon soon[2]; /* the same for ttl */
+    uint32_t hand;       /* the segment whose stamps were compared last */
 };
 
 /* evict_may_go: the policy lets keys of that kind go. */
@@ -61,6 +69,13 @@ bool evict_choose(struct evict *v, struct table **tables, uint32_t databases, in
 void access_init(struct access *a);
 /* access_new: what a new key bears that is stored with `wanted`. */
 uint32_t access_new(const struct access *a, uint32_t wanted);
+
+/* --- evict_ttl.c --- */
+
+/* ttl_victim: a key that expires soon, which is going to be deleted: the stamp of its group says so already. false: none was
+ * found, though there may be some. */
+bool ttl_victim(struct evict *v, struct table *t, uint32_t db, held_fn *held, void *arg,
+                struct victim *out) ON_SHARD;
 
 /* --- evict_sample.c --- */
 

@@ -4,10 +4,28 @@
 enum {
     CHAIN_MAX = 4,    /* buckets of a chain that are looked at */
     BUCKETS_MAX = 64, /* for one eviction */
-    STAMPS = 64,      /* that are compared to find keys that expire soon: four lines */
     GROUPS_MAX = 64,  /* whose stamps promise keys with an expiry */
 };
 #define RANK_DEAD UINT64_MAX
+/* Of a rank by last use: what tells keys of the same second apart. */
+#define ROOM_BITS 28
+#define ROOM_MASK ((1ULL << ROOM_BITS) - 1)
+
+/* ranked_by_use: to the second, so that many keys are alike. */
+static bool ranked_by_use(const struct evict *v) {
+    enum evict_policy p = v->options.policy;
+    return p == EVICT_ALLKEYS_LRU || p == EVICT_VOLATILE_LRU || p == EVICT_ALLKEYS_LRM ||
+           p == EVICT_VOLATILE_LRM;
+}
+
+/* room_in: what its going brings, as far as it is wanted. */
+static uint64_t room_in(const struct evict *v, const struct entry *e) {
+    uint64_t wanted = v->wanted_bytes < ROOM_MASK ? v->wanted_bytes : ROOM_MASK;
+    uint64_t bytes = mem_size(entry_size(e));
+    if (bytes < wanted && entry_repr(e) == REPR_OBJECT)
+        bytes = entry_bytes_total(e);
+    return bytes < wanted ? bytes : wanted;
+}
 
 /* rank_of: who goes first. *proof: what will be different when it was used since. */
 static uint64_t rank_of(struct evict *v, const struct entry *e, uint64_t *proof) {
@@ -28,7 +46,7 @@ static uint64_t rank_of(struct evict *v, const struct entry *e, uint64_t *proof)
         return UINT32_MAX - ((*proof & 3) << 1 | (*proof >> 2 & 1));
     default:
         /* By the second of the use, not by the age, so that it means the same later. */
-        return ~((uint64_t)a->second - access_idle_s(a, (uint32_t)*proof));
+        return ~((uint64_t)a->second - access_idle_s(a, (uint32_t)*proof)) << ROOM_BITS;
     }
 }
 
@@ -37,9 +55,11 @@ static ON_SHARD void offer(struct evict *v, uint32_t db, const struct entry *e, 
     if (!evict_may_go(v, entry_has_expiry(e)))
         return;
     uint64_t proof, rank = rank_of(v, e, &proof);
+    bool full = v->pool_count == EVICT_POOL;
     if (unlikely(entry_dead(e, now_ms)))
         rank = RANK_DEAD;
-    bool full = v->pool_count == EVICT_POOL;
+    else if (ranked_by_use(v) && (!full || (rank | ROOM_MASK) > v->pool[0].rank))
+        rank |= room_in(v, e); /* looks into the object only when it may matter */
     if (full && rank <= v->pool[0].rank)
         return;
     struct candidate new = {rank, proof, hash_of(entry_key(e)), db};
@@ -91,35 +111,18 @@ static uint32_t group_count(const struct table *t) {
     return (t->bucket_count + TABLE_GROUP - 1) / TABLE_GROUP;
 }
 
-static uint32_t stamp_at(const struct table *t, uint32_t group) {
-    const uint32_t *due = t->due[group / TABLE_GROUPS];
-    return due == NULL ? TICK_NEVER : due[group % TABLE_GROUPS];
-}
-
-/* next_stamped: the first group from here on, round the table, with a stamp. O(groups / 16) cache misses where there are few. */
+/* next_stamped: the first group from here on, round the table, with a stamp. */
 static uint32_t next_stamped(const struct table *t, uint32_t from) {
-    uint32_t groups = group_count(t), at = from;
-    for (uint32_t passed = 0; passed <= groups; passed++) {
-        if (stamp_at(t, at) != TICK_NEVER)
-            return at;
-        uint32_t step = 1;
-        if (t->due[at / TABLE_GROUPS] == NULL)
-            step = TABLE_GROUPS - at % TABLE_GROUPS;
-        passed += step - 1;
-        at = at + step < groups ? at + step : 0;
+    uint32_t segments = table_segments(t), segment = from / TABLE_GROUPS, at = from % TABLE_GROUPS;
+    for (uint32_t n = 0; n <= segments; n++) {
+        const struct stamps *due = &t->due[segment];
+        for (; due->least != TICK_NEVER && at < TABLE_GROUPS; at++)
+            if (due->groups[at] != TICK_NEVER)
+                return segment * TABLE_GROUPS + at;
+        segment = segment + 1 < segments ? segment + 1 : 0;
+        at = 0;
     }
     return from;
-}
-
-/* soonest: the group with the least of some stamps from here on. */
-static uint32_t soonest(const struct table *t, uint32_t from) {
-    uint32_t groups = group_count(t), best = from;
-    for (uint32_t i = 0; i < STAMPS && i < groups; i++) {
-        uint32_t at = from + i < groups ? from + i : from + i - groups;
-        if (stamp_at(t, at) < stamp_at(t, best))
-            best = at;
-    }
-    return best;
 }
 
 /* offer_group: its keys that have an expiry; if it has none, nor anything inside objects, its stamp says so from now on. */
@@ -138,27 +141,9 @@ static ON_SHARD unsigned offer_group(struct evict *v, struct table *t, uint32_t 
                 expiring++;
             }
     }
-    if (expiring + inner == 0 && t->prepared == 0 && t->due[group / TABLE_GROUPS] != NULL)
-        t->due[group / TABLE_GROUPS][group % TABLE_GROUPS] = TICK_NEVER;
+    if (expiring + inner == 0 && t->prepared == 0 && table_stamp(t, group) != TICK_NEVER)
+        table_set_stamp(t, group, TICK_NEVER);
     return expiring;
-}
-
-static uint32_t pick_group(struct evict *v, const struct table *t) {
-    uint32_t at = (uint32_t)rng_below(&v->rng, group_count(t));
-    if (v->options.policy == EVICT_VOLATILE_TTL)
-        at = soonest(t, at);
-    return next_stamped(t, at);
-}
-
-/* fetch_group: its buckets, or what is in them. */
-static ON_SHARD void fetch_group(const struct table *t, uint32_t group, bool entries) {
-    for (uint32_t i = group * TABLE_GROUP; i < (group + 1) * TABLE_GROUP && i < t->bucket_count;
-         i++) {
-        if (entries)
-            chain_prefetch(table_bucket(t, i));
-        else
-            prefetch(table_bucket(t, i));
-    }
 }
 
 /* sample_volatile: fetches ahead as sample_all does. What was chosen for another table, or before this one shrank, is as
@@ -170,9 +155,9 @@ static ON_SHARD void sample_volatile(struct evict *v, struct table *t, uint32_t 
         uint32_t at = v->ahead[0] < group_count(t) ? v->ahead[0] : 0;
         seen += offer_group(v, t, db, next_stamped(t, at), now_ms);
         v->ahead[0] = v->ahead[1];
-        v->ahead[1] = pick_group(v, t);
-        fetch_group(t, v->ahead[0], true);
-        fetch_group(t, v->ahead[1], false);
+        v->ahead[1] = next_stamped(t, (uint32_t)rng_below(&v->rng, group_count(t)));
+        table_fetch_group(t, v->ahead[0], true);
+        table_fetch_group(t, v->ahead[1], false);
     }
 }
 

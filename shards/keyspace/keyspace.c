@@ -140,6 +140,7 @@ static bool held(void *arg, uint64_t hash) {
 
 bool keyspace_evict(struct keyspace *k, int64_t now_ms, struct evicted *out) {
     struct victim v;
+    k->evict.wanted_bytes = out->wanted_bytes;
     if (!evict_choose(&k->evict, k->tables, k->databases, now_ms, held, k, &v))
         return false;
     const struct entry *e = bucket_address(v.at.bucket, v.at.i);
@@ -262,15 +263,19 @@ enum { SWEEP_GROUPS = 8 };
 /* due_groups: the next groups of a segment whose stamp's tick is over. Then something in them is dead for
  * certain, and where keys go all the time nothing is looked at in vain. *next becomes the earliest of the other stamps that
  * were passed, if it is earlier. */
-static unsigned due_groups(const uint32_t *due, uint32_t from, uint32_t now,
+static unsigned due_groups(const struct stamps *due, uint32_t from, uint32_t now,
                            uint32_t groups[SWEEP_GROUPS], uint32_t *next) {
     unsigned n = 0;
     uint32_t least = *next;
+    if (due->least >= now) {
+        *next = due->least < least ? due->least : least;
+        return 0;
+    }
     for (uint32_t group = from; group < TABLE_GROUPS && n < SWEEP_GROUPS; group++) {
-        if (unlikely(due[group] < now))
+        if (unlikely(due->groups[group] < now))
             groups[n++] = group;
-        else if (due[group] < least)
-            least = due[group];
+        else if (due->groups[group] < least)
+            least = due->groups[group];
     }
     *next = least;
     return n;
@@ -297,8 +302,7 @@ static ON_SHARD bool sweep_pass(struct table *t, struct reaper *r) {
         if (r->budget == 0)
             return false;
         uint32_t segment = t->sweep_group / TABLE_GROUPS, from = t->sweep_group % TABLE_GROUPS;
-        const uint32_t *due = t->due[segment];
-        unsigned n = due ? due_groups(due, from, now, groups, &t->sweep_due) : 0;
+        unsigned n = due_groups(&t->due[segment], from, now, groups, &t->sweep_due);
         uint64_t before = r->deleted;
         t->sweep_group = segment * TABLE_GROUPS + sweep_groups(t, segment, groups, n, r);
         table_settle(t, r->deleted - before);

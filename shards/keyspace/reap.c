@@ -136,16 +136,17 @@ void table_prefetch_groups(const struct table *t, uint32_t segment, const uint32
 
 void table_expire_group(struct table *t, uint32_t segment, uint32_t group, struct reaper *r) {
     uint32_t first = segment * TABLE_SEGMENT + group * TABLE_GROUP;
+    uint32_t stamp = t->due[segment].groups[group];
     uint32_t next = t->prepared == 0 ? TICK_NEVER : TICK_NEVER - 1;
     unsigned looked = 0;
     r->cut = false;
     for (uint32_t i = first; i < group_end(t, first); i++) {
         struct bucket *head = table_bucket(t, i);
-        if (chain_dead(t, head, r, t->due[segment][group], &next, &looked) != 0)
+        if (chain_dead(t, head, r, stamp, &next, &looked) != 0)
             sift(t, head, r);
     }
     reaper_spend(r, looked); /* at last, so that each slice gets on */
-    t->due[segment][group] = next;
+    table_set_stamp(t, segment * TABLE_GROUPS + group, next);
     if (!r->cut && next < t->sweep_due)
         t->sweep_due = next;
 }

@@ -7,22 +7,27 @@ static size_t segment_bytes(const struct table *t, uint32_t segment) {
     return (last ? t->last_cap : TABLE_SEGMENT) * sizeof(struct bucket);
 }
 
+static size_t directory_bytes(uint32_t cap) {
+    return cap == 0 ? 0 : mem_size(cap * sizeof(void *)) + mem_size(cap * sizeof(struct stamps));
+}
+
 /* directory_resize: to `cap` segments, of which `kept` are there. */
 static bool directory_resize(struct table *t, uint32_t cap, uint32_t kept) {
-    size_t old = t->segment_cap * sizeof(void *);
-    struct bucket **segments = mem_zalloc(t->mem, cap * sizeof(void *));
-    uint32_t **due = mem_zalloc(t->mem, cap * sizeof(void *));
+    struct bucket **segments = mem_zalloc(t->mem, cap * sizeof *segments);
+    struct stamps *due = mem_alloc(t->mem, cap * sizeof *due);
     if (segments == NULL || due == NULL) {
-        mem_free(t->mem, segments, cap * sizeof(void *));
-        mem_free(t->mem, due, cap * sizeof(void *));
+        mem_free(t->mem, segments, cap * sizeof *segments);
+        mem_free(t->mem, due, cap * sizeof *due);
         return false;
     }
-    if (old != 0) {
-        memcpy(segments, t->segments, kept * sizeof(void *));
-        memcpy(due, t->due, kept * sizeof(void *));
-        mem_free(t->mem, t->segments, old);
-        mem_free(t->mem, t->due, old);
+    if (kept != 0) {
+        memcpy(segments, t->segments, kept * sizeof *segments);
+        memcpy(due, t->due, kept * sizeof *due);
     }
+    for (uint32_t i = kept; i < cap; i++)
+        due[i] = (struct stamps){NULL, TICK_NEVER};
+    mem_free(t->mem, t->segments, t->segment_cap * sizeof *segments);
+    mem_free(t->mem, t->due, t->segment_cap * sizeof *due);
     t->segments = segments;
     t->due = due;
     t->segment_cap = cap;
@@ -76,19 +81,21 @@ static void last_shrink(struct table *t) {
 }
 
 bool resize_has_stamps(const struct table *t, uint32_t i) {
-    return t->due[i / TABLE_SEGMENT] != NULL;
+    return t->due[i / TABLE_SEGMENT].groups != NULL;
 }
 
 bool resize_stamp(struct table *t, uint32_t i, uint32_t tick) {
-    uint32_t **due = &t->due[i / TABLE_SEGMENT];
-    if (unlikely(*due == NULL)) {
-        if ((*due = mem_alloc(t->mem, TABLE_GROUPS * sizeof(uint32_t))) == NULL)
+    struct stamps *due = &t->due[i / TABLE_SEGMENT];
+    if (unlikely(due->groups == NULL)) {
+        if ((due->groups = mem_alloc(t->mem, TABLE_GROUPS * sizeof(uint32_t))) == NULL)
             return false;
-        memset(*due, 0xff, TABLE_GROUPS * sizeof(uint32_t));
+        memset(due->groups, 0xff, TABLE_GROUPS * sizeof(uint32_t));
     }
-    uint32_t *stamp = &(*due)[i % TABLE_SEGMENT / TABLE_GROUP];
+    uint32_t *stamp = &due->groups[i % TABLE_SEGMENT / TABLE_GROUP];
     if (tick < *stamp)
         *stamp = tick;
+    if (tick < due->least)
+        due->least = tick;
     if (tick < t->due_first)
         t->due_first = tick;
     if (tick < t->sweep_due)
@@ -96,10 +103,23 @@ bool resize_stamp(struct table *t, uint32_t i, uint32_t tick) {
     return true;
 }
 
+void table_set_stamp(struct table *t, uint32_t group, uint32_t tick) {
+    struct stamps *due = &t->due[group / TABLE_GROUPS];
+    uint32_t before = due->groups[group % TABLE_GROUPS], least = TICK_NEVER;
+    due->groups[group % TABLE_GROUPS] = tick;
+    if (tick < due->least)
+        due->least = tick;
+    if (before != due->least || tick == before)
+        return;
+    for (unsigned i = 0; i < TABLE_GROUPS; i++)
+        least = due->groups[i] < least ? due->groups[i] : least;
+    due->least = least;
+}
+
 void resize_drop_stamps(struct table *t, uint32_t i) {
-    uint32_t **due = &t->due[i / TABLE_SEGMENT];
-    mem_free(t->mem, *due, TABLE_GROUPS * sizeof(uint32_t));
-    *due = NULL;
+    struct stamps *due = &t->due[i / TABLE_SEGMENT];
+    mem_free(t->mem, due->groups, TABLE_GROUPS * sizeof(uint32_t));
+    *due = (struct stamps){NULL, TICK_NEVER};
 }
 
 void resize_drop_all_stamps(struct table *t) {
@@ -107,14 +127,9 @@ void resize_drop_all_stamps(struct table *t) {
         resize_drop_stamps(t, i);
 }
 
-static uint32_t stamp_of(const struct table *t, uint32_t i) {
-    const uint32_t *due = t->due[i / TABLE_SEGMENT];
-    return due == NULL ? TICK_NEVER : due[i % TABLE_SEGMENT / TABLE_GROUP];
-}
-
 /* share_stamp: `to` gets entries of `from`; false when there is no memory for its stamp. */
 static bool share_stamp(struct table *t, uint32_t from, uint32_t to) {
-    uint32_t tick = stamp_of(t, from);
+    uint32_t tick = table_stamp(t, from / TABLE_GROUP);
     return tick == TICK_NEVER || resize_stamp(t, to, tick);
 }
 
@@ -155,18 +170,16 @@ size_t table_growth(const struct table *t) {
         bool there = i % TABLE_SEGMENT < t->last_cap;
         return (there ? 1 : next_cap(t->last_cap) - t->last_cap) * sizeof(struct bucket);
     }
-    size_t directory =
-        segment < t->segment_cap ? 0 : 2 * mem_size(2 * t->segment_cap * sizeof(void *));
+    size_t directory = segment < t->segment_cap ? 0 : directory_bytes(2 * t->segment_cap);
     return directory + new_cap(segment) * sizeof(struct bucket);
 }
 
 size_t table_bytes(const struct table *t) {
-    size_t bytes = mem_size(sizeof *t) + t->overflows.count * sizeof(struct bucket) + fifo_bytes(t);
-    if (t->segment_cap != 0)
-        bytes += 2 * mem_size(t->segment_cap * sizeof(void *));
+    size_t bytes = mem_size(sizeof *t) + t->overflows.count * sizeof(struct bucket) +
+                   fifo_bytes(t) + directory_bytes(t->segment_cap);
     for (uint32_t i = 0; i < t->segment_cap; i++) {
         bytes += t->segments[i] == NULL ? 0 : mem_size(segment_bytes(t, i));
-        bytes += t->due[i] == NULL ? 0 : mem_size(TABLE_GROUPS * sizeof(uint32_t));
+        bytes += t->due[i].groups == NULL ? 0 : mem_size(TABLE_GROUPS * sizeof(uint32_t));
     }
     return bytes;
 }
@@ -194,10 +207,10 @@ void resize_end(struct table *t) {
     for (uint32_t i = 0; i < t->segment_cap; i++) {
         if (t->segments[i] != NULL)
             mem_free_lines(t->mem, t->segments[i], segment_bytes(t, i));
-        mem_free(t->mem, t->due[i], TABLE_GROUPS * sizeof(uint32_t));
+        mem_free(t->mem, t->due[i].groups, TABLE_GROUPS * sizeof(uint32_t));
     }
-    mem_free(t->mem, t->segments, t->segment_cap * sizeof(void *));
-    mem_free(t->mem, t->due, t->segment_cap * sizeof(void *));
+    mem_free(t->mem, t->segments, t->segment_cap * sizeof *t->segments);
+    mem_free(t->mem, t->due, t->segment_cap * sizeof *t->due);
     t->segments = NULL;
     t->due = NULL;
     t->segment_cap = t->last_cap = t->bucket_count = t->base = 0;
@@ -261,7 +274,7 @@ void resize_shrink(struct table *t) {
     if (!share_stamp(t, last, into) ||
         !chain_merge(table_bucket(t, into), table_bucket(t, last), &t->overflows))
         return;
-    uint32_t due = stamp_of(t, last);
+    uint32_t due = table_stamp(t, last / TABLE_GROUP);
     t->merged_due = due < t->merged_due ? due : t->merged_due;
     t->bucket_count = last;
     t->base = base;

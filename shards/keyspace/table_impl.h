@@ -6,9 +6,10 @@
  * last one of a small table, which is as large as it has to be: eight shards with a thousand keys each
  * would waste a tenth of their memory on buckets that are not in use yet.
  *
- * A group is TABLE_GROUP neighbouring buckets of a segment; due[segment][group] is a lower bound of
+ * A group is TABLE_GROUP neighbouring buckets of a segment; due[segment].groups[group] is a lower bound of
  * the earliest expiry in it, of keys and of what is inside objects, in EXPIRE_TICK_MS units since TICK_BASE_MS. A
- * segment without expiries has no stamps. due_first is a lower bound of all stamps: a table where nothing is due is not
+ * segment without expiries has no stamps. due[segment].least is the least of them, so that a sweep, and who looks for what
+ * expires first, need not read all; due_first is a lower bound of all stamps: a table where nothing is due is not
  * swept. A sweep that has seen every stamp renews it.
  *
  * A prepared write with an expiry lowers the stamp of its group at once, and while anything is prepared no stamp
@@ -38,13 +39,19 @@ enum {
 #define TICK_BASE_MS 1577836800000LL /* 2020-01-01 */
 #define TICK_NEVER   UINT32_MAX
 
+/* Of a segment. */
+struct stamps {
+    uint32_t *groups; /* NULL: without expiries */
+    uint32_t least;
+};
+
 struct table {
     struct mem *mem;
     struct morgue *morgue; /* the keyspace's: where objects go */
     struct evict *evict;   /* the keyspace's: what new entries bear */
     struct fifo *fifo;     /* the queues of s3fifo; NULL: none */
     struct bucket **segments;
-    uint32_t **due; /* per segment, NULL without expiries */
+    struct stamps *due; /* per segment */
     uint32_t segment_cap;
     uint32_t last_cap; /* buckets allocated for the last segment; all others are whole */
     uint32_t bucket_count;
@@ -111,6 +118,26 @@ static inline uint32_t tick_of(int64_t ms) {
     if (tick < 0)
         return 0;
     return tick >= (int64_t)TICK_NEVER ? TICK_NEVER - 1 : (uint32_t)tick;
+}
+
+/* table_stamp: of a group, counted from the first one of the table. */
+static inline uint32_t table_stamp(const struct table *t, uint32_t group) {
+    const uint32_t *due = t->due[group / TABLE_GROUPS].groups;
+    return due == NULL ? TICK_NEVER : due[group % TABLE_GROUPS];
+}
+
+/* table_set_stamp: of one with stamps that has been looked through. While anything is prepared `tick` is not TICK_NEVER. */
+void table_set_stamp(struct table *t, uint32_t group, uint32_t tick);
+
+/* table_fetch_group: its buckets, or what is in them. */
+static inline void table_fetch_group(const struct table *t, uint32_t group, bool entries) {
+    uint32_t first = group * TABLE_GROUP;
+    for (uint32_t i = first; i < first + TABLE_GROUP && i < t->bucket_count; i++) {
+        if (entries)
+            chain_prefetch(table_bucket(t, i));
+        else
+            prefetch(table_bucket(t, i));
+    }
 }
 
 MUST_CHECK struct table *table_create(struct morgue *g, struct evict *v);

@@ -31,6 +31,9 @@ static bool add_chunk(struct loop *l) {
     struct buf_pool *p = &l->pool;
     unsigned chunk = chunk_of_count(p->count);
     size_t n = chunk_bufs(chunk);
+    const struct loop_hooks *hooks = l->hooks;
+    if (hooks != NULL && hooks->growing != NULL && !hooks->growing(hooks->arg, n * BUF_STRIDE))
+        return false;
     char *bytes = mem_alloc(l->mem, n * BUF_STRIDE);
     if (bytes == NULL)
         return false;

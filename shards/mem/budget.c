@@ -72,6 +72,22 @@ bool budget_take(struct budget_share *s, int64_t used, int64_t more) {
     }
 }
 
+bool budget_borrow(struct budget_share *s, int64_t used, int64_t more) {
+    struct budget *b = s->budget;
+    int64_t pool = atomic_load_explicit(&b->pool, memory_order_relaxed);
+    int64_t want = used + more - s->bytes;
+    if (s->bytes == BUDGET_UNLIMITED || want <= 0)
+        return true;
+    do {
+        if (in_debt(b, pool))
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&b->pool, &pool, pool - want,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    s->bytes += want;
+    set_fits(s, pool - want);
+    return true;
+}
+
 int64_t budget_give(struct budget_share *s, int64_t used, int64_t most) {
     int64_t bytes = at_most(s->bytes - used, most);
     if (s->bytes == BUDGET_UNLIMITED || bytes <= 0)

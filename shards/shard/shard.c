@@ -218,9 +218,18 @@ static ON_SHARD void note_turn(struct shard *s) {
         s->stats.longest_turn_ns = ns;
 }
 
+static bool hook_growing(void *arg, size_t bytes) {
+    struct shard *s = arg;
+    const struct shard_hooks *hooks = s->all->config.hooks;
+    return hooks->growing == NULL || hooks->growing(s, bytes);
+}
+
 unsigned shard_turn(struct shard *s, uint64_t timeout_ns) {
-    const struct loop_hooks hooks = {
-        .sleeping = hook_sleeping, .awake = hook_awake, .polled = hook_polled, .arg = s};
+    const struct loop_hooks hooks = {.sleeping = hook_sleeping,
+                                     .awake = hook_awake,
+                                     .polled = hook_polled,
+                                     .arg = s,
+                                     .growing = hook_growing};
     unsigned events = loop_poll(s->loop, timeout_ns, &hooks);
     s->stats.turns++;
     struct kicks k;

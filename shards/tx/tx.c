@@ -509,6 +509,13 @@ static void advance(struct shard *home, struct tx *t) {
     t->in_next = false;
 }
 
+void tx_give_up(struct shard *home, struct tx *t) {
+    if (t->state != TX_SCHEDULING)
+        return;
+    t->failed = true;
+    advance(home, t);
+}
+
 /* --- steps --- */
 
 enum err tx_wait(struct shard *at, const struct tx_step *step) {

@@ -121,8 +121,8 @@ void room_configure(struct shard *s) {
 
 /* --- eviction --- */
 
-static ON_SHARD bool evict_one(struct shard *s) {
-    struct evicted e = {0};
+static ON_SHARD bool evict_one(struct shard *s, int64_t wanted) {
+    struct evicted e = {.wanted_bytes = wanted > 0 ? (uint64_t)wanted : 0};
     uint64_t before = clock_fine_ns();
     if (instance_of(s)
             ->loading) /* as in Redis: what is over the limit by then goes when all is there */
@@ -139,14 +139,14 @@ static struct budget_peer *peer_of(const struct shard *s) {
     return &s->share.budget->peers[s->id];
 }
 
-/* free_one: what is dropped already goes first, then a key; false: there is nothing that may go. */
-static ON_SHARD bool free_one(struct shard *s) {
+/* free_one: for so many bytes: what is dropped already goes first, then a key; false: there is nothing that may go. */
+static ON_SHARD bool free_one(struct shard *s, int64_t wanted) {
     int64_t before = s->mem.used_bytes;
     bool any = true;
     if (keyspace_can_free(s->keyspace))
         (void)keyspace_free_some(s->keyspace, FREE_AT_ONCE);
     else
-        any = evict_one(s);
+        any = evict_one(s, wanted);
     if (any && before > s->mem.used_bytes) {
         uint64_t bytes = (uint64_t)(before - s->mem.used_bytes);
         struct budget_peer *me = peer_of(s);
@@ -156,12 +156,18 @@ static ON_SHARD bool free_one(struct shard *s) {
     return any;
 }
 
+/* lacking: for so many bytes more, with the debt. */
+static ON_SHARD int64_t lacking(const struct shard *s, int64_t bytes) {
+    int64_t own = room_used(s) + bytes - s->share.bytes;
+    return (own > 0 ? own : 0) + budget_debt(s->share.budget);
+}
+
 /* make_here: room on this shard, from the pool or by eviction, until then; what is freed beyond our own need pays the debt that
  * others have made. */
 static ON_SHARD bool make_here(struct shard *s, int64_t bytes, uint64_t until_ns) {
     while (!budget_take(&s->share, room_used(s), bytes)) {
         press(s);
-        bool any = free_one(s), enough = room_used(s) + bytes <= s->share.bytes;
+        bool any = free_one(s, lacking(s, bytes)), enough = room_used(s) + bytes <= s->share.bytes;
         if (enough && !budget_settle(&s->share, room_used(s) + bytes))
             continue;
         if (!any || (until_ns != UINT64_MAX && clock_fine_ns() >= until_ns))
@@ -212,11 +218,31 @@ enum room room_ask_slow(struct shard *s, int64_t bytes, struct room_wait *w) {
     }
     if (w == NULL)
         return owe(s, bytes);
-    int64_t lacks = room_used(s) + bytes - s->share.bytes;
-    w->bytes = (lacks > 0 ? lacks : 0) + budget_debt(s->share.budget) + 1; /* not nothing */
+    w->bytes = lacking(s, bytes) + 1; /* not nothing */
     w->held = budget_give(&s->share, room_used(s), bytes);
     w->msg.to = (uint16_t)to;
     return ROOM_LATER;
+}
+
+int64_t room_send(struct shard *s, int64_t bytes) {
+    mem_charge(&s->mem, -bytes);
+    return budget_give(&s->share, room_used(s), bytes);
+}
+
+void room_receive(struct shard *s, int64_t bytes, int64_t room) {
+    mem_charge(&s->mem, bytes);
+    budget_get(&s->share, room);
+}
+
+enum room room_for_input(struct shard *s, int64_t bytes) {
+    struct room_wait none = {0};
+    if (likely(budget_fits(&s->share, room_used(s), bytes)) || make_here(s, bytes, UINT64_MAX))
+        return ROOM_THERE;
+    if (instance_of(s)->loading || giver(s, &none) < 0)
+        return ROOM_NONE;
+    bool borrowed = budget_borrow(&s->share, room_used(s), bytes);
+    ask_others(s, pay_run);
+    return borrowed ? ROOM_THERE : ROOM_LATER;
 }
 
 static void give_run(struct shard *at, struct bus_msg *m) {
@@ -297,7 +323,7 @@ bool room_slice(struct shard *s) {
     bool debt;
     while ((debt = budget_settle(&s->share, room_used(s))) && ns < SLICE_NS) {
         for (unsigned i = 0; i < SLICE_KEYS && debt; i++) {
-            if (!free_one(s))
+            if (!free_one(s, budget_debt(s->share.budget)))
                 return false;
             debt = budget_settle(&s->share, room_used(s)); /* others pay it too */
         }
@@ -358,17 +384,16 @@ void room_balance(struct shard *s) {
     if (likely(s->share.bytes == BUDGET_UNLIMITED) || s->now_ns < seen->next_ns ||
         !budget_tight(s->share.budget) || keyspace_eviction(s->keyspace) == EVICT_NONE)
         return;
-    bool late = s->now_ns - seen->next_ns > 4ULL * BALANCE_NS; /* what happened meanwhile is past */
     seen->next_ns = s->now_ns + BALANCE_NS;
     uint64_t weight = !has_evictable(s) ? 0 : (uint64_t)s->mem.used_bytes / 1024 * coldest(s);
     atomic_store_explicit(&peer_of(s)->weight, weight, memory_order_relaxed);
     int64_t bytes = fair(s), floor = s->mem.used_bytes - bytes;
     uint64_t from = clock_fine_ns();
-    if (late || bytes < BALANCE_LEAST)
+    if (bytes < BALANCE_LEAST)
         return;
     while (s->mem.used_bytes > floor && clock_fine_ns() - from < BALANCE_SLICE_NS)
         for (unsigned i = 0; i < SLICE_KEYS; i++) {
-            if (enough_ready(s->share.budget) || !free_one(s))
+            if (enough_ready(s->share.budget) || !free_one(s, s->mem.used_bytes - floor))
                 return;
             (void)budget_settle(&s->share, room_used(s));
         }

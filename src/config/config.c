@@ -210,6 +210,22 @@ static const struct config_row rows[] = {
     MEMORY("hll-sparse-max-bytes", hll_sparse_bytes_max, "3000", 0, LATER),
     MEMORY("stream-node-max-bytes", stream_node_bytes_max, "4096", 0, LATER),
     INT("stream-node-max-entries", stream_node_entries_max, "100", 0, INT64_MAX, LATER),
+    /* what was called so before Redis 5 and 7, and in many a file still is */
+    INT("hash-max-ziplist-entries", hash_listpack_entries_max, "512", 0, INT64_MAX,
+        CONFIG_MUTABLE | CONFIG_ALIAS),
+    MEMORY("hash-max-ziplist-value", hash_listpack_bytes_max, "64", 0,
+           CONFIG_MUTABLE | CONFIG_ALIAS),
+    INT("list-max-ziplist-size", list_listpack_size_max, "-2", INT32_MIN, INT32_MAX,
+        CONFIG_MUTABLE | CONFIG_ALIAS),
+    INT("zset-max-ziplist-entries", zset_listpack_entries_max, "128", 0, INT64_MAX,
+        CONFIG_MUTABLE | CONFIG_ALIAS),
+    MEMORY("zset-max-ziplist-value", zset_listpack_bytes_max, "64", 0,
+           CONFIG_MUTABLE | CONFIG_ALIAS),
+    BOOL("slave-serve-stale-data", replica_serve_stale, "yes", LATER | CONFIG_ALIAS),
+    BOOL("slave-read-only", replica_read_only, "yes", LATER | CONFIG_ALIAS),
+    BOOL("slave-lazy-flush", replica_lazy_flush, "no", LATER | CONFIG_ALIAS),
+    BOOL("slave-ignore-maxmemory", replica_ignore_maxmemory, "yes", LATER | CONFIG_ALIAS),
+    INT("slave-priority", replica_priority, "100", 0, INT32_MAX, LATER | CONFIG_ALIAS),
 };
 static_assert(COUNT_OF(rows) <= CONFIG_ROWS_MAX, "each row has a bit in given");
 

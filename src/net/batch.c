@@ -118,17 +118,12 @@ static void free_slots(struct batch *b) {
             input_free_slots(mem_of(b), &b->ops[i], shards);
 }
 
-void batch_big_drop(struct shard *home, struct blob *blob) {
-    home->transit_bytes -= (int64_t)blob_bytes(blob);
-    blob_unpin(&home->mem, blob);
-}
-
 /* drop_input: the arguments are not needed any more. */
 static ON_SHARD void drop_input(struct batch *b, bool retained) {
     struct mem *m = mem_of(b);
     for (uint32_t i = 0; i < b->big_count; i++)
         if (b->bigs[i].blob != NULL)
-            batch_big_drop(b->net->shard, b->bigs[i].blob);
+            blob_unpin(m, b->bigs[i].blob);
     b->big_count = 0;
     outbuf_deinit(&b->refusal);
     if (unlikely(b->as_unit))
@@ -290,8 +285,27 @@ void part_home(struct part *p) {
     p->out.mem = p->raw.mem = m;
     mem_charge(m, p->moved_bytes);
     p->moved_bytes = 0;
-    p->batch->net->shard->transit_bytes -= p->stored_bytes;
-    p->stored_bytes = 0;
+    if (unlikely(p->carried_bytes != 0))
+        room_receive(p->batch->net->shard, p->carried_bytes, p->carried_room);
+    p->carried_bytes = p->carried_room = 0;
+}
+
+/* carry, carry_on, carry_back: large arguments change accounts with the part: what its commands store stays where it is stored, the
+ * rest comes home. */
+static ON_SHARD void carry(struct part *p) {
+    p->carried_bytes = run_brings(p);
+    if (unlikely(p->carried_bytes != 0))
+        p->carried_room = room_send(p->batch->net->shard, p->carried_bytes);
+}
+
+static ON_SHARD void carry_on(struct part *p, struct shard *at) {
+    if (unlikely(p->carried_bytes != 0))
+        room_receive(at, p->carried_bytes, p->carried_room);
+}
+
+static ON_SHARD void carry_back(struct part *p, struct shard *at) {
+    if (unlikely(p->carried_bytes != 0))
+        p->carried_room = room_send(at, p->carried_bytes);
 }
 
 /* body_has_room: for all of MULTI's body, on one shard; false: none, or, if it has not begun, not yet. */
@@ -346,6 +360,8 @@ static bool step_run(struct shard *at, void *arg, struct tx_claim *self) {
     part_enter(p, at);
     bool all = part_run_rest(p, at, true);
     part_leave(p, at);
+    if (all)
+        carry_back(p, at);
     p->claim = self;
     if (!all && p->work != NULL)
         work_start(at, p->work, step_go_on, p);
@@ -391,13 +407,15 @@ static ON_SHARD bool wait_for(struct part *p, struct shard *at) {
     return waits;
 }
 
-/* part_go: what a shard does for a part of a batch that is no transaction. */
-static ON_SHARD void part_go(struct part *p, struct shard *at) {
+/* part_go: what a shard does for a part of a batch that is no transaction; false: the rest of it is a step. */
+static ON_SHARD bool part_go(struct part *p, struct shard *at) {
     struct batch *b = p->batch;
+    bool waits = false;
     part_enter(p, at);
     if (unlikely(!part_run_rest(p, at, false))) {
         p->awaited++;
-        if (!wait_for(p, at)) {
+        waits = wait_for(p, at);
+        if (!waits) {
             p->awaited--;
             room_forgo(at, &p->room);
             for (uint32_t i = p->at; i != OP_END; i = b->ops[i].next)
@@ -406,6 +424,7 @@ static ON_SHARD void part_go(struct part *p, struct shard *at) {
         }
     }
     part_leave(p, at);
+    return !waits;
 }
 
 static void part_run(struct shard *at, struct bus_msg *m) {
@@ -415,7 +434,9 @@ static void part_run(struct shard *at, struct bus_msg *m) {
     if (at->wall_ms < p->batch->asked_ms)
         at->wall_ms = p->batch->asked_ms;
     run_prefetch(at, p->batch, p->at);
-    part_go(p, at);
+    carry_on(p, at);
+    if (part_go(p, at))
+        carry_back(p, at);
 }
 
 /* --- references to values of other shards --- */
@@ -571,6 +592,7 @@ static ON_SHARD void gather(struct conn *c) {
         if (unlikely(b->exec))
             exec_note(b);
         batch_finish(b);
+        output_look(c);
     }
     conn_touch(c);
 }
@@ -611,13 +633,14 @@ static ON_SHARD void post_part(struct batch *b, struct part *p) {
     p->waiting = true;
     p->awaited = 1;
     wait_begin(b);
+    carry(p);
     shard_post(b->net->shard, &p->msg);
 }
 
 /* run_mine: the part of the connection's own shard. */
 static ON_SHARD void run_mine(struct batch *b, struct part *p) {
     p->awaited = 0;
-    part_go(p, b->net->shard);
+    (void)part_go(p, b->net->shard);
     part_home(p);
     if (unlikely(p->awaited != 0)) {
         p->waiting = true;
@@ -718,6 +741,7 @@ void batch_dispatch(struct batch *b) {
         c->closing |= c->session.close_after_reply;
         batch_discard(b);
         conn_touch(c);
+        output_look(c);
         return;
     }
     enqueue(b);

@@ -116,6 +116,7 @@ void client_describe(const struct conn *c, struct outbuf *out) {
     char cmd[COMMAND_NAME_MAX + 1] = "NULL";
     const struct session *s = &c->session;
     struct input_use in = input_use(c);
+    size_t own = c->out.len - c->out_sent, unsent = output_bytes(c);
     conn_address(c, addr, sizeof addr);
     client_laddr(c, laddr, sizeof laddr);
     client_flags(c, flags);
@@ -129,8 +130,8 @@ void client_describe(const struct conn *c, struct outbuf *out) {
                   c->watch_count);
     outbuf_printf(out, " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%zu rbp=%zu",
                   in.waiting, in.unused, in.args, exec_bytes(c), c->out.held, c->out.held);
-    outbuf_printf(out, " obl=%zu oll=%u omem=%zu tot-mem=%zu", c->out.len - c->out_sent,
-                  c->out.ref_count - c->refs_sent, output_bytes(c), total_bytes(c, &in));
+    outbuf_printf(out, " obl=%zu oll=%u omem=%zu tot-mem=%zu", own, c->out.ref_count - c->refs_sent,
+                  unsent, total_bytes(c, &in) + unsent - own);
     outbuf_printf(out, " events=%s%s cmd=%s user=default redir=-1 resp=%u", c->paused ? "" : "r",
                   c->want_write ? "w" : "", cmd, s->proto);
     add_text(out, "lib-name", s->lib_name);

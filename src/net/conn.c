@@ -364,6 +364,7 @@ static enum err net_start(struct shard *s) {
     list_init(&n->todo);
     list_init(&n->adopt);
     list_init(&n->monitors);
+    list_init(&n->lacking);
     client_evict_init(n);
     pause_start(n);
     freed_init(n);
@@ -419,6 +420,12 @@ static ON_SHARD void see_dirty(struct net *n) {
     }
 }
 
+/* net_growing: receive buffers count as all memory does: what they take is made room for, or they do with what they have. */
+static bool net_growing(struct shard *s, size_t bytes) {
+    shard_claim();
+    return room_for_input(s, (int64_t)bytes) == ROOM_THERE;
+}
+
 static void net_turn_end(struct shard *s) {
     shard_claim();
     struct net *n = instance_of(s)->net;
@@ -426,6 +433,8 @@ static void net_turn_end(struct shard *s) {
         return;
     monitor_send(n);
     room_settle(s);
+    if (unlikely(!list_empty(&n->lacking)))
+        input_try_room(n);
     see_dirty(n);
     if (unlikely(client_evict(n)))
         see_dirty(n);
@@ -485,4 +494,5 @@ const struct shard_hooks net_hooks = {.start = net_start,
                                       .stop = net_stop,
                                       .turn_end = net_turn_end,
                                       .stopping = net_stopping,
-                                      .idle = net_idle};
+                                      .idle = net_idle,
+                                      .growing = net_growing};

@@ -91,19 +91,12 @@ static bool keep(struct batch *body, struct batch *from, const struct op *op) {
     return true;
 }
 
-/* has_room: the body itself takes memory, until EXEC. */
-static ON_SHARD bool has_room(const struct conn *c, const struct op *op) {
-    struct shard *home = c->net->shard;
-    return room_plenty(home) ||
-           room_ask(home, room_of_args(op->argv, 0, op->argc), NULL) == ROOM_THERE;
-}
-
-void exec_queue(struct conn *c, struct batch *from, struct op *op) {
+void exec_queue(struct conn *c, struct batch *from, struct op *op, bool has_room) {
     if (op->kind != OP_RUN) {
         c->body_refused = true;
         return;
     }
-    if (unlikely(!has_room(c, op))) {
+    if (unlikely(!has_room)) {
         c->body_refused = true;
         op->kind = OP_OOM;
         return;

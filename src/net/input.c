@@ -370,10 +370,48 @@ static ON_SHARD bool awaits(struct source *s, struct op *op, const struct resp_p
     return !waits;
 }
 
+/* held_for_room: the connection reads on when there may be room for what it has begun to send; false: there is, or there will not
+ * be, which after a while is taken to be so. */
+static bool held_for_room(struct conn *c, enum room room) {
+    static const uint64_t wait_ns_max = 3000000000ULL;
+    if (likely(room != ROOM_LATER) || c->net->shard->now_ns > c->active_ns + wait_ns_max)
+        return false;
+    if (!c->paused)
+        stream_pause(c->net->shard->loop, &c->stream);
+    c->paused = true;
+    list_add_tail(&c->net->lacking, &c->held);
+    return true;
+}
+
+void input_try_room(struct net *n) {
+    while (!list_empty(&n->lacking)) {
+        struct conn *c = CONTAINER_OF(n->lacking.next, struct conn, held);
+        list_del(&c->held);
+        conn_todo(c);
+    }
+}
+
+/* body_room: for what MULTI's body keeps of a command: all but large arguments, which are in memory already. */
+static ON_SHARD enum room body_room(const struct conn *c, const struct resp_parser *p) {
+    struct shard *home = c->net->shard;
+    int64_t bytes = ROOM_PER_KEY;
+    if (likely(room_plenty(home)))
+        return ROOM_THERE;
+    const struct partial *pt = c->partial;
+    for (uint32_t i = 0; i < p->argc; i++)
+        bytes += (int64_t)p->args[i].len;
+    for (uint32_t i = 0; pt != NULL && i < pt->big_count; i++)
+        bytes -= (int64_t)pt->bigs[i].blob->len;
+    return room_for_input(home, bytes);
+}
+
 /* command: false when it must wait. */
 static ON_SHARD bool command(struct source *s, const struct resp_parser *p, const char *data) {
     struct conn *c = s->conn;
+    enum room room = ROOM_THERE;
     if (unlikely(c->net->instance->pause_until_ms != 0) && held(s, p, data))
+        return false;
+    if (unlikely(c->body != NULL) && held_for_room(c, room = body_room(c, p)))
         return false;
     struct op *op = add_op(s, p, data);
     if (op == NULL)
@@ -389,7 +427,7 @@ static ON_SHARD bool command(struct source *s, const struct resp_parser *p, cons
         unlikely(c->body != NULL && exec_is(op))) {
         linked = !exec(s, op);
     } else if (unlikely(c->body != NULL) && exec_takes(op)) {
-        exec_queue(c, s->batch, op);
+        exec_queue(c, s->batch, op, room == ROOM_THERE);
     } else if (likely(op->kind == OP_RUN)) {
         if (unlikely(op->cmd->check != NULL) && input_refused(c, s->batch, op))
             end = true;
@@ -468,7 +506,7 @@ void input_drop(struct conn *c) {
     struct mem *m = &c->net->shard->mem;
     for (uint32_t i = 0; i < pt->big_count; i++)
         if (pt->bigs[i].blob != NULL)
-            batch_big_drop(c->net->shard, pt->bigs[i].blob);
+            blob_unpin(m, pt->bigs[i].blob);
     mem_free(m, pt->bigs, pt->big_cap * sizeof *pt->bigs);
     inbuf_release(pt->in);
     parser_free(&pt->parser);
@@ -495,22 +533,37 @@ static bool within_limit(struct conn *c, size_t more) {
     return false;
 }
 
+/* input_room: for more of an incomplete command. Nothing is evicted for one that only asks. */
+static ON_SHARD enum room input_room(const struct conn *c, size_t bytes) {
+    const struct partial *pt = c->partial;
+    const struct resp_arg *name = pt->parser.args;
+    const struct command *cmd = NULL;
+    if (pt->parser.argc != 0 && name->len < RESP_BIG_MIN) /* else it is not here, and no name */
+        cmd = command_find((struct span){pt->in->data + pt->start + name->at, name->len});
+    if (c->body == NULL && (cmd == NULL || !(cmd->flags & CMD_DENY_OOM)))
+        return ROOM_THERE;
+    return room_for_input(c->net->shard, (int64_t)bytes);
+}
+
 /* partial_append: what lies before `start` may still be in use by batches, so bytes never move within an
  * inbuf that is shared; a new one takes the rest. */
-static bool partial_append(struct conn *c, const char *data, size_t n) {
+static ON_SHARD bool partial_append(struct conn *c, const char *data, size_t n) {
+    enum { GROW_MIN = 256 * 1024 }; /* then by a quarter: keys go for it */
     struct partial *pt = c->partial;
     struct inbuf *in = pt->in;
     if (!within_limit(c, n))
         return false;
     if (in->cap - in->len < n) {
-        size_t live = in->len - pt->start;
-        struct inbuf *larger = inbuf_create(in->mem, 2 * (live + n));
+        size_t need = in->len - pt->start + n, more = need < GROW_MIN ? need : GROW_MIN;
+        size_t cap = need + (more > need / 4 ? more : need / 4);
+        (void)input_room(c, cap); /* without it too: the bytes are here */
+        struct inbuf *larger = inbuf_create(in->mem, cap);
         if (larger == NULL) {
             out_of_memory(c);
             return false;
         }
-        memcpy(larger->data, in->data + pt->start, live);
-        larger->len = live;
+        larger->len = need - n;
+        memcpy(larger->data, in->data + pt->start, larger->len);
         inbuf_release(in);
         pt->in = in = larger;
         pt->start = 0;
@@ -532,19 +585,20 @@ static bool big_push(struct conn *c, struct blob *blob, uint32_t arg) {
         pt->big_cap = cap;
     }
     pt->bigs[pt->big_count++] = (struct big){.blob = blob, .arg = arg};
-    c->net->shard->transit_bytes += (int64_t)blob_bytes(blob);
     return true;
 }
 
 /* big_begin: the argument that comes next is large: its bytes go to a blob, those that are here by copying,
  * the others straight from the socket. */
-static void big_begin(struct conn *c) {
+static ON_SHARD void big_begin(struct conn *c) {
     enum { CRLF = 2 };
     struct partial *pt = c->partial;
     struct mem *m = &c->net->shard->mem;
     size_t whole = (size_t)pt->parser.big_len + CRLF;
     size_t at = pt->start + pt->parser.pos, here = pt->in->len - at;
     if (!within_limit(c, whole))
+        return;
+    if (held_for_room(c, input_room(c, whole)))
         return;
     struct blob *blob = blob_create(m, whole);
     if (blob == NULL || !big_push(c, blob, pt->parser.argc)) {

@@ -130,7 +130,8 @@ struct part {
     bool later;             /* of a unit: that shard has no room yet for its part, but others may */
     int64_t moved_bytes;    /* memory that came home with it, or, negative, stayed there */
     int64_t held_before;    /* while it runs */
-    int64_t stored_bytes;   /* large arguments that are in transit no longer */
+    int64_t carried_bytes;  /* large arguments, which change accounts with it */
+    int64_t carried_room;   /* the room for them, on the way */
     /* Of commands that take long (CMD_LONG): */
     bool lengthy;           /* there may be one */
     bool begun;             /* what was watched has been looked at */
@@ -231,7 +232,7 @@ struct conn {
     struct list link;    /* net->conns */
     struct list dirty;   /* net->dirty: has output or an end to come to */
     struct list todo;    /* net->todo: the owner has to see it */
-    struct list held;    /* net->held: waits for the end of CLIENT PAUSE */
+    struct list held;    /* net->held: waits for the end of CLIENT PAUSE; net->lacking: for room */
     struct list monitor; /* net->monitors */
     struct list size;    /* net->clients.sizes, when it may be evicted */
     size_t noted_bytes,
@@ -313,7 +314,7 @@ struct net {
     struct shard *shard;
     struct instance *instance;
     struct net_shared *shared;
-    struct list conns, dirty, todo, adopt, held, monitors;
+    struct list conns, dirty, todo, adopt, held, lacking, monitors;
     uint64_t conn_count;
     uint64_t batches_out;      /* in any connection's queue */
     uint64_t writes_out;       /* of these, those that may write and are not done everywhere */
@@ -368,6 +369,8 @@ void input_direct(struct conn *c, size_t n) ON_SHARD;
 /* input_go_on: parses what was left when the connection paused. */
 void input_go_on(struct conn *c) ON_SHARD;
 void input_drop(struct conn *c);
+/* input_try_room: those that wait for room for their input ask again, the first first. */
+void input_try_room(struct net *n);
 /* input_route: which shard the keys lie on, or that they lie on several. input_slots: then where each of them lies;
  * false: no memory. */
 void input_route(struct conn *c, struct op *op) ON_SHARD;
@@ -392,8 +395,6 @@ void batch_drop_op(struct batch *b);
 void batch_link(struct batch *b, struct op *op);
 /* batch_big: an argument of op lies in a blob, which the batch owns from now on; false: no memory. */
 bool batch_big(struct batch *b, const struct op *op, uint32_t arg, struct blob *blob);
-/* batch_big_drop: one that nobody has stored. */
-void batch_big_drop(struct shard *home, struct blob *blob);
 /* batch_dispatch: runs and posts; the batch belongs to its connection's queue, or is gone. */
 void batch_dispatch(struct batch *b) ON_SHARD;
 void batch_discard(struct batch *b) ON_SHARD;
@@ -430,8 +431,10 @@ bool run_part(struct batch *b, struct part *p, struct shard *at, const struct ru
 void run_prefetch(const struct shard *at, const struct batch *b, uint32_t from) ON_SHARD;
 /* run_blocked: would any command of this part, from this one on, come upon a lock? */
 bool run_blocked(const struct shard *at, const struct batch *b, uint32_t from) ON_SHARD;
-/* run_bytes: of what the commands of a batch may store on this shard; 0: nothing, or there is no limit. */
+/* run_bytes: of what the commands of a batch may store on this shard, beside the large arguments that its account has already; 0:
+ * nothing, or there is no limit. run_brings: of large arguments that a part's commands may store as they are. */
 int64_t run_bytes(const struct batch *b, const struct shard *at) ON_SHARD;
+int64_t run_brings(const struct part *p);
 /* run_refuse: the batch, which counts as one, gets an error because of maxmemory in place of its replies. */
 void run_refuse(struct batch *b, struct reply *r) ON_SHARD;
 /* run_wants: what a command on one shard wants there; returns how many; `to` may be NULL. */
@@ -454,9 +457,9 @@ bool unit_start(struct batch *b) ON_SHARD;
 void unit_free(struct batch *b);
 
 /* --- exec.c --- */
-/* exec_takes: does MULTI keep this command for EXEC? exec_queue: it does so; op tells what to reply. */
+/* exec_takes: does MULTI keep this command for EXEC? exec_queue: it does so, if there is room for it; op tells what to reply. */
 bool exec_takes(const struct op *op);
-void exec_queue(struct conn *c, struct batch *from, struct op *op) ON_SHARD;
+void exec_queue(struct conn *c, struct batch *from, struct op *op, bool has_room) ON_SHARD;
 bool exec_is(const struct op *op);
 bool exec_is_row(const struct command *cmd);
 const struct command *exec_command(void);

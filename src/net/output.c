@@ -108,6 +108,8 @@ static bool all_sent(const struct conn *c) {
 static bool over_limit(struct conn *c) {
     const struct config_output_limit *limit =
         &c->net->instance->config->output_limit[CONFIG_CLASS_NORMAL];
+    if (limit->hard_bytes == 0 && limit->soft_bytes == 0) /* and nobody need add up references */
+        return false;
     int64_t bytes = (int64_t)output_bytes(c);
     uint64_t now = c->net->shard->now_ns;
     if (limit->hard_bytes != 0 && bytes > limit->hard_bytes)
@@ -177,4 +179,12 @@ void output_flush(struct conn *c) {
     }
     output_check_limit(c);
     compact(c);
+}
+
+void output_look(struct conn *c) {
+    if (c->out.len - c->out_sent + c->out.ref_bytes < NET_OUT_LOOK_BYTES)
+        return;
+    output_flush(c);
+    client_changed(c);
+    (void)client_evict(c->net);
 }

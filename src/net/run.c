@@ -73,8 +73,9 @@ static void run_error(struct ctx *c, const struct batch *b, const struct op *op)
     }
 }
 
+/* big_of: the op's last argument, if it is a large one which its command may store as it is. */
 static struct big *big_of(const struct batch *b, const struct op *op) {
-    if (likely(b->big_count == 0))
+    if (likely(b->big_count == 0) || op->kind != OP_RUN || !(op->cmd->flags & CMD_BIG_LAST))
         return NULL;
     for (uint32_t i = 0; i < b->big_count; i++)
         if (&b->ops[b->bigs[i].op] == op && b->bigs[i].arg == op->argc - 1)
@@ -93,7 +94,7 @@ static ON_SHARD void run_op(struct ctx *c, struct batch *b, struct op *op) {
         return;
     }
     struct big *big = big_of(b, op);
-    c->big = big != NULL && op->cmd->flags & CMD_BIG_LAST ? big->blob : NULL;
+    c->big = big != NULL ? big->blob : NULL;
     if (unlikely(c->big != NULL)) {
         struct span *arg = &op->argv[op->argc - 1];
         memcpy(big->head, arg->ptr, arg->len < sizeof big->head ? arg->len : sizeof big->head);
@@ -103,12 +104,12 @@ static ON_SHARD void run_op(struct ctx *c, struct batch *b, struct op *op) {
         if (c->big != NULL)
             return;
         arg->ptr = big->head; /* of which nobody reads more than there is */
-        if (c->shard != b->net->shard) {
+        struct part *p = &b->parts[op->shard];
+        if (p->carried_bytes != 0) { /* it is in this shard's account, and stays there */
+            p->carried_bytes -= bytes;
+        } else if (c->shard != b->net->shard) {
             mem_charge(&c->shard->mem, bytes);
-            b->parts[op->shard].moved_bytes -= bytes;
-            b->parts[op->shard].stored_bytes += bytes;
-        } else {
-            c->shard->transit_bytes -= bytes;
+            p->moved_bytes -= bytes;
         }
         return;
     }
@@ -221,12 +222,30 @@ static ON_SHARD int64_t growth(const struct shard *at, uint32_t db) {
     return t == NULL ? 0 : (int64_t)table_growth(t);
 }
 
+/* bytes_of: what is to be stored of an op with keys on one shard, beside a large argument that is in memory already. */
+static int64_t bytes_of(const struct batch *b, const struct op *op) {
+    const struct big *big = big_of(b, op);
+    uint32_t last = op->argc - (big != NULL && big->blob != NULL);
+    return room_of_args(op->argv, 1, last);
+}
+
+int64_t run_brings(const struct part *p) {
+    const struct batch *b = p->batch;
+    int64_t bytes = 0;
+    for (uint32_t i = 0; i < b->big_count; i++) {
+        const struct op *op = &b->ops[b->bigs[i].op];
+        if (op->shard == p->shard && b->bigs[i].blob != NULL && big_of(b, op) == &b->bigs[i])
+            bytes += (int64_t)blob_bytes(b->bigs[i].blob);
+    }
+    return bytes;
+}
+
 /* has_room: it, or the OOM error, can go on; false: not yet: p->room waits. */
 static ON_SHARD bool has_room(struct shard *at, struct part *p, struct op *op,
                               const struct run *how) {
     if (likely(room_plenty(at)) || how->roomy || p->going || !may_store(op))
         return true;
-    int64_t bytes = room_of_args(op->argv, 1, op->argc) + growth(at, op->db);
+    int64_t bytes = bytes_of(p->batch, op) + growth(at, op->db);
     enum room r = room_ask(at, bytes, how->waits ? &p->room : NULL);
     if (r == ROOM_NONE)
         op->kind = OP_OOM;
@@ -246,6 +265,8 @@ static int64_t bytes_here(const struct op *op, const struct shard *at) {
 
 int64_t run_bytes(const struct batch *b, const struct shard *at) {
     int64_t bytes = 0, grows = 0;
+    bool counted =
+        at == b->net->shard || !b->as_unit; /* with the part, its large arguments have come */
     if (likely(at->share.bytes == BUDGET_UNLIMITED))
         return 0;
     for (uint32_t i = 0; i < b->op_count; i++) {
@@ -253,8 +274,9 @@ int64_t run_bytes(const struct batch *b, const struct shard *at) {
         if (!may_store(op))
             continue;
         int64_t more = op->kind == OP_ACROSS ? bytes_here(op, at)
-                       : op->shard == at->id ? room_of_args(op->argv, 1, op->argc)
-                                             : 0;
+                       : op->shard != at->id ? 0
+                       : counted             ? bytes_of(b, op)
+                                             : room_of_args(op->argv, 1, op->argc);
         if (more != 0 && grows == 0)
             grows = growth(at, op->db);
         bytes += more;

@@ -108,9 +108,9 @@ static enum rdb_result cut_aux(struct load *l, struct rdb_in *in, struct record 
         return result;
     if (name.len == strlen(RDB_AUX_MEMBER_TTLS) &&
         memcmp(name.ptr, RDB_AUX_MEMBER_TTLS, name.len) == 0) {
-        if ((result = rdb_skip_string(in)) == RDB_OK)
-            r->member_ttls = true;
-        return result;
+        if (r->member_times == NULL)
+            r->member_times = from - 1;
+        return rdb_skip_string(in);
     }
     const uint8_t *value_at = in->at;
     if ((result = rdb_skip_string(in)) != RDB_OK)
@@ -294,7 +294,7 @@ static enum rdb_result cut_opcode(struct load *l, struct rdb_in *in, struct reco
 }
 
 static bool belongs_to_a_key(const struct record *r) {
-    return r->expires || r->idle_s != IDLE_NONE || r->freq != FREQ_NONE || r->member_ttls;
+    return r->expires || r->idle_s != IDLE_NONE || r->freq != FREQ_NONE || r->member_times != NULL;
 }
 
 /* cut_key: key and value; *shard is theirs. */

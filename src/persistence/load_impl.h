@@ -53,9 +53,10 @@ enum { FREQ_NONE = -1 };
 
 /* What comes before a key: what a record is made of, beside key and value. */
 struct record {
-    const uint8_t *start; /* of all that belongs to it */
-    const uint8_t *key;   /* a string, as the file has it */
-    const uint8_t *end;   /* behind its value */
+    const uint8_t *start;        /* of all that belongs to it */
+    const uint8_t *member_times; /* the first field of those of a set; NULL: none */
+    const uint8_t *key;          /* a string, as the file has it */
+    const uint8_t *end;          /* behind its value */
     uint64_t hash;
     int64_t expire_ms;
     uint64_t idle_s; /* IDLE_NONE */
@@ -63,7 +64,6 @@ struct record {
     int16_t freq; /* FREQ_NONE */
     uint8_t type;
     bool expires;
-    bool member_ttls; /* before it are those of a set */
 };
 
 struct batch {

@@ -25,11 +25,11 @@ static ON_SHARD void drop(struct shard *s, const struct value *v) {
 static enum rdb_result time_members(struct load_at *a, struct rdb_in *in, const struct record *r,
                                     struct value *value) {
     struct shard *s = a->shard;
-    struct rdb_in before = {.at = r->start, .end = r->key};
+    struct rdb_in before = {.at = r->member_times, .end = r->key};
     enum rdb_result result =
         rdb_get_times(&before, &a->times, instance_of(s)->config, s->wall_ms, value);
     in->why = before.why;
-    in->bad = r->start;
+    in->bad = r->member_times;
     return result;
 }
 
@@ -141,7 +141,7 @@ static ON_SHARD enum rdb_result put(struct load_at *a, struct batch *b, const st
         b->empty++;
         return RDB_OK;
     }
-    if (unlikely(r->member_ttls) && result == RDB_OK && v.type == VALUE_SET)
+    if (unlikely(r->member_times != NULL) && result == RDB_OK && v.type == VALUE_SET)
         result = time_members(a, &in, r, &v);
     b->why = in.why;
     b->bad = in.bad;

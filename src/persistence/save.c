@@ -247,7 +247,8 @@ static void cut_next(struct shard *home, struct tx *t) {
     shard_claim();
     struct saves *v = saves_of_tx(t);
     if (t->failed) {
-        saves_fail(v, "out of memory");
+        if (!v->went_back)
+            saves_fail(v, "out of memory");
         tx_end(home, t);
         return;
     }
@@ -282,16 +283,70 @@ static void cut_ended(struct shard *home, struct tx *t) {
     (void)home;
     struct saves *v = saves_of_tx(t);
     v->tx_over = true;
-    if (t->failed) {
-        v->parts_left = 0;
-        tell_calls(v, true, v->error);
+    if (t->failed)
+        saves_pump_soon(v);
+    else if (v->stage == SAVE_RELEASE)
         end(v);
-    } else if (v->stage == SAVE_RELEASE) {
-        end(v);
-    }
 }
 
 static const struct tx_ops cut_ops = {.hop = cut_hop, .next = cut_next, .ended = cut_ended};
+
+static ON_SHARD void cut_start(struct saves *v) {
+    v->tx_over = v->went_back = false;
+    v->tx.ops = &cut_ops;
+    v->tx.parts = v->parts;
+    for (unsigned i = 0; i < shards_of(v); i++)
+        v->parts[i] = (struct tx_part){.shard = (uint16_t)i,
+                                       .whole = v->kind == SAVE_HELD ? TX_NONE : TX_SHARED};
+    tx_start(v->shard, &v->tx);
+    saves_pump_soon(v); /* it may have to wait */
+}
+
+static bool waits_for_cut(const struct saves *v) {
+    return v->stage == SAVE_CUT && !v->hopped;
+}
+
+static ON_SHARD void go_back(struct saves *v) {
+    v->went_back = true;
+    tx_give_up(v->shard, &v->tx);
+}
+
+static void patience_over(struct timer *t) {
+    shard_claim();
+    struct saves *v = t->arg;
+    if (!waits_for_cut(v))
+        return;
+    if (!v->tx_over) {
+        go_back(v);
+        return;
+    }
+    v->patience_ns *= 2;
+    if (v->patience_ns > SAVE_PATIENCE_MAX_NS)
+        v->patience_ns = SAVE_PATIENCE_MAX_NS;
+    cut_start(v);
+}
+
+/* look_after_cut: nobody waits for long for one that waits, nor for one that has failed meanwhile. */
+static ON_SHARD void look_after_cut(struct saves *v) {
+    if (!waits_for_cut(v))
+        return;
+    if (v->error[0] != '\0' && v->tx_over) {
+        v->stage = SAVE_RELEASE;
+        v->parts_left = 0;
+        tell_calls(v, true, v->error);
+        end(v);
+        return;
+    }
+    if (v->error[0] != '\0') {
+        go_back(v);
+        return;
+    }
+    bool patient =
+        v->kind == SAVE_LAST || clock_mono_ns() - v->began_ns >= SAVE_PATIENT_S * 1000000000ULL;
+    if (v->patience.due_ns == 0 && (v->tx_over || !patient))
+        timer_set(v->shard->loop, &v->patience,
+                  loop_now_ns(v->shard->loop) + (v->tx_over ? SAVE_OTHERS : 1) * v->patience_ns);
+}
 
 void saves_begin(struct saves *v, enum save_kind kind, struct save_call *c) {
     const struct config *config = instance_of(v->shard)->config;
@@ -300,23 +355,19 @@ void saves_begin(struct saves *v, enum save_kind kind, struct save_call *c) {
         list_add_tail(&v->calls, &c->link);
     v->stage = SAVE_CUT;
     v->kind = kind;
-    v->cancelled = v->tx_over = v->cut_off = v->hopped = false;
+    v->cancelled = v->cut_off = v->hopped = false;
     v->error[0] = '\0';
     v->checksum = config->rdb_checksum;
     v->compress = config->rdb_compression;
     v->began_ns = clock_mono_ns();
     v->began_s = v->shard->wall_ms / 1000;
+    v->patience_ns = SAVE_PATIENCE_NS;
     v->last_bytes_peak = 0;
     if (kind == SAVE_BACKGROUND)
         v->last_try_s = v->began_s;
     LOGN("%s started", kind == SAVE_BACKGROUND ? "Background saving" : "Saving");
     write_begin(v);
-    v->tx.ops = &cut_ops;
-    v->tx.parts = v->parts;
-    for (unsigned i = 0; i < shards_of(v); i++)
-        v->parts[i] = (struct tx_part){.shard = (uint16_t)i,
-                                       .whole = kind == SAVE_HELD ? TX_NONE : TX_SHARED};
-    tx_start(v->shard, &v->tx);
+    cut_start(v);
 }
 
 /* --- the shard's --- */
@@ -325,6 +376,7 @@ static void errand_run(struct shard *s, struct errand *e) {
     shard_claim();
     (void)s;
     struct saves *v = CONTAINER_OF(e, struct saves, errand);
+    look_after_cut(v);
     write_pump(v);
     save_why_go_on(v);
 }
@@ -344,6 +396,7 @@ static struct saves *saves_create(struct shard *s) {
     v->shard = s;
     v->tx.part_count = (uint16_t)n;
     v->errand.run = errand_run;
+    v->patience = (struct timer){.fire = patience_over, .arg = v};
     v->fd = v->dir_fd = -1;
     v->last_time_s = -1;
     v->last_save_s = s->wall_ms / 1000;
@@ -394,6 +447,8 @@ void save_shard_stop(struct shard *s) {
         part_free(p->part);
         mem_free(&s->mem, p->part, sizeof *p->part);
     }
-    if (p->saves != NULL)
+    if (p->saves != NULL) {
+        timer_clear(s->loop, &p->saves->patience);
         saves_destroy(p->saves);
+    }
 }

@@ -39,7 +39,7 @@ static void block_free(struct save_part *p, struct save_block *b) {
 }
 
 static ON_SHARD struct save_block *block_make(struct save_part *p, size_t cap) {
-    if (p->bytes > SAVE_BEHIND_MAX) {
+    if (p->bytes > p->behind_max) {
         give_up(p, BEHIND);
         return NULL;
     }
@@ -309,13 +309,16 @@ static bool tell_some(struct snapshot_sink *s, unsigned db, const struct entry *
     return end;
 }
 
-static bool room(struct snapshot_sink *s) {
-    const struct save_part *p = CONTAINER_OF(s, struct save_part, sink);
+static bool has_room(const struct save_part *p) {
     if (p->gave_up)
         return true;
     if (p->has_floor)
         return p->floor_out < SAVE_WALK_BLOCKS;
     return !p->asked && p->blocks_out + p->chain_blocks < SAVE_WALK_BLOCKS;
+}
+
+static bool room(struct snapshot_sink *s) {
+    return has_room(CONTAINER_OF(s, struct save_part, sink));
 }
 
 static void hurry(struct snapshot_sink *s) {
@@ -378,6 +381,15 @@ static uint64_t delay_of(const struct save_part *p, uint64_t keys) {
     return us <= 0 || p->gave_up ? 0 : keys * (uint64_t)us * 1000;
 }
 
+/* stalled: until blocks come back, or the floor comes. Who waits for a huge value waits for the disk too in the end: half of what
+ * may be behind is left to writes, which cannot. */
+static bool stalled(const struct save_part *p) {
+    if (p->gave_up)
+        return false;
+    bool hurried = snapshot_hurried(&p->shard->snapshot) && p->bytes < p->behind_max / 2;
+    return waits_for_floor(p) || (!has_room(p) && !hurried);
+}
+
 static void fire(struct timer *t) {
     shard_claim();
     struct save_part *p = t->arg;
@@ -389,8 +401,7 @@ static void fire(struct timer *t) {
         free_all(p, &p->chain);
         p->telling = false;
     }
-    bool stalled = !p->gave_up && (waits_for_floor(p) || (!room(&p->sink) && !snapshot_hurried(s)));
-    if (stalled)
+    if (stalled(p))
         return;
     uint64_t wait = p->gave_up ? 0 : wait_ns(p);
     if (wait != 0) {
@@ -511,4 +522,5 @@ void part_init(struct save_part *p, struct shard *s) {
     p->sink = (struct snapshot_sink){tell, tell_some, room, hurry};
     p->timer = (struct timer){.fire = fire, .arg = p};
     p->errand.run = errand_run;
+    p->behind_max = SAVE_BEHIND_MAX;
 }

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Set by the thread that waits for signals. */
-static atomic_bool terminated;
+/* Set by the thread that waits for signals: there was one; and it has not turned out that the server goes on all the same. */
+static atomic_bool terminated, terminating;
 
 /* --- save points --- */
 
@@ -78,7 +78,8 @@ bool save_wanted_at_end(const struct shard *home) {
 }
 
 void save_last(struct saves *v, struct save_call *c) {
-    list_add_tail(&v->last_calls, &c->link);
+    bool under_way = saves_busy(v) && v->kind == SAVE_LAST; /* what comes of it is for all */
+    list_add_tail(under_way ? &v->calls : &v->last_calls, &c->link);
     if (v->stopping)
         return;
     v->stopping = true;
@@ -89,17 +90,23 @@ void save_last(struct saves *v, struct save_call *c) {
 
 static void terminate_done(struct shard *home, struct save_call *c, const char *error) {
     (void)c;
-    saves_of(home)->terminating = false;
-    if (error == NULL)
+    if (error == NULL) {
         shards_stop(home->all);
-    else
-        LOGW("SIGTERM received but errors trying to shut down the server, check the logs for more "
-             "information");
+        return;
+    }
+    LOGW("SIGTERM received but errors trying to shut down the server, check the logs for more "
+         "information");
+    atomic_store(&terminating, false); /* the next signal is another try */
 }
 
 void persistence_terminate(struct shards *all) {
+    atomic_store(&terminating, true);
     atomic_store(&terminated, true);
     loop_wake(NULL, shards_get(all, 0)->loop);
+}
+
+bool persistence_terminating(void) {
+    return atomic_load(&terminating);
 }
 
 void persistence_turn_end(struct shard *s) {
@@ -108,13 +115,10 @@ void persistence_turn_end(struct shard *s) {
     shard_claim();
     struct saves *v = saves_of(s);
     atomic_store(&terminated, false);
-    if (v->terminating)
-        return;
     if (!save_wanted_at_end(s)) {
         shards_stop(s->all);
         return;
     }
-    v->terminating = true;
     v->terminate.done = terminate_done;
     save_last(v, &v->terminate);
 }

@@ -34,6 +34,11 @@ enum {
     SAVE_OTHERS = 4,     /* have that many times as long as the save, while they do anything */
     SAVE_IDLE_NS = 5000, /* a turn in which others had less is an idle one */
     SAVE_RETRY_S = 5,
+    /* The cut waits for who is in the middle of something, and who comes behind it waits for the cut. So it goes back after a while,
+     * for SAVE_OTHERS times as long, and longer each time; at last it waits. */
+    SAVE_PATIENCE_NS = 5000000,
+    SAVE_PATIENCE_MAX_NS = 250000000,
+    SAVE_PATIENT_S = 60,
     SAVE_PATH_MAX = CONFIG_TEXT_MAX * 2 + 2,
     SAVE_ERROR_MAX = 256
 };
@@ -80,6 +85,7 @@ struct save_part {
     unsigned chain_blocks;
     unsigned blocks_out, floor_out; /* that are not back; of these, of the floor */
     size_t bytes;                   /* of all blocks */
+    size_t behind_max;              /* SAVE_BEHIND_MAX; simulations set less */
     size_t bytes_peak;              /* since it began */
     const char *error;              /* why it has given up; static text */
     uint64_t changes;               /* of this shard, at the cut */
@@ -153,7 +159,9 @@ struct saves {
     enum save_stage stage;
     enum save_kind kind;
     struct tx tx;
-    bool tx_over, hopped, cut_off;
+    bool tx_over, hopped, cut_off, went_back;
+    struct timer patience; /* while the cut waits, or others instead */
+    uint64_t patience_ns;
     struct list calls; /* struct save_call */
     bool cancelled;
     char error[SAVE_ERROR_MAX]; /* "": none so far */
@@ -182,7 +190,7 @@ struct saves {
     bool last_failed;
     uint64_t saves, last_bytes_peak;
     /* what waits for the end of the one that is under way: */
-    bool scheduled, flushed, stopping, terminating;
+    bool scheduled, flushed, stopping;
     struct list last_calls; /* of save_last */
     struct save_call terminate;
     struct save_peer *peers; /* per shard */

@@ -185,16 +185,16 @@ static void reopen_log(void) {
 
 /* stop_or_leave: the first signal stops the shards in order; SIGINT while they do is somebody at a terminal
  * who does not want to wait. */
-static void stop_or_leave(struct shards *all, int signal, bool *stopping) {
+static void stop_or_leave(struct shards *all, int signal) {
     const char *name = signal == SIGINT ? "SIGINT" : "SIGTERM";
-    if (*stopping && signal == SIGINT) {
+    bool stopping = persistence_terminating();
+    if (stopping && signal == SIGINT) {
         LOGW("Received %s again, exiting at once", name);
         process_remove_pidfile();
         _exit(1);
     }
-    if (*stopping)
+    if (stopping)
         return;
-    *stopping = true;
     LOGN("Received %s, shutting down", name);
     process_stopping();
     persistence_terminate(all);
@@ -203,14 +203,13 @@ static void stop_or_leave(struct shards *all, int signal, bool *stopping) {
 /* wait_for_signal: SHUTDOWN stops the shards by itself. */
 static void *wait_for_signal(void *arg) {
     const sigset_t set = signal_set();
-    bool stopping = false;
     int signal;
     crash_thread_begin();
     while (!atomic_load(&ended) && sigwait(&set, &signal) == 0) {
         if (signal == SIGHUP)
             reopen_log();
         else if (signal != SIGUSR1)
-            stop_or_leave(arg, signal, &stopping);
+            stop_or_leave(arg, signal);
     }
     crash_thread_end();
     return NULL;

@@ -380,6 +380,17 @@ def test_totals(anax):
             assert after[field] == "0", field
 
 
+def test_large_values_under_way_count(anax2):
+    """Of a value that is sent from where it lies too: tot-mem is never less than omem, as in Redis."""
+    with anax2.connect() as watcher, Conn(anax2.address, rcvbuf_bytes=4096) as late:
+        ident = late.cmd("CLIENT", "ID")
+        watcher.ok("SET", "large", b"x" * 1_000_000)
+        late.send(encode(["GET", "large"]) * 20)
+        wait_until(lambda: int(seen(watcher, ident)["omem"]) >= 10_000_000, "most of it waits")
+        line = seen(watcher, ident)
+        assert int(line["tot-mem"]) >= int(line["omem"]) and int(line["oll"]) >= 10, line
+
+
 def test_half_a_command_is_seen(anax2):
     with anax2.connect() as c, anax2.connect() as watcher:
         ident = c.cmd("CLIENT", "ID")

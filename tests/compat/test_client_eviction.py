@@ -207,6 +207,18 @@ def test_who_asked_for_too_much_goes_itself(server):
     assert server.cmd("GET", "n") in (b"1", b"2")
 
 
+def test_within_a_turn(server):
+    """A few bytes that came at once ask for 200 MB: who takes too much is found after a batch of 64, not after all."""
+    asked = 1000
+    with server.connect() as c, server.connect(rcvbuf_bytes=4096) as late:
+        c.cmd("RPUSH", "list", *["x" * 200] * 1000)
+        late.send(b"LRANGE list 0 -1\r\n" * asked)
+        wait_until(lambda: evicted(server) == 1, "it goes")
+        ran = int(re.search(rb"cmdstat_lrange:calls=(\d+)", c.cmd("INFO", "commandstats")).group(1))
+    if server.is_anax and server.shards == 1:
+        assert ran <= 2 * 64, "%d of %d" % (ran, asked)
+
+
 def test_a_limit_that_nobody_could_live_under(server):
     """Too small a limit still lets an administrator in."""
     with server.connect() as c:

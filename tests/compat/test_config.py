@@ -152,6 +152,30 @@ def test_set_in_a_pipeline_takes_effect_in_order(fresh):
         assert [r[1] for r in replies[1::2]] == [b"%d" % i for i in range(1, 30)]
 
 
+OLDER_NAMES = {
+    "hash-max-ziplist-entries": ("hash-max-listpack-entries", "77"), "hash-max-ziplist-value": ("hash-max-listpack-value", "33"),
+    "list-max-ziplist-size": ("list-max-listpack-size", "-3"), "zset-max-ziplist-entries": ("zset-max-listpack-entries", "9"),
+    "zset-max-ziplist-value": ("zset-max-listpack-value", "5"), "slave-serve-stale-data": ("replica-serve-stale-data", "no"),
+    "slave-read-only": ("replica-read-only", "no"), "slave-lazy-flush": ("replica-lazy-flush", "yes"),
+    "slave-ignore-maxmemory": ("replica-ignore-maxmemory", "no"), "slave-priority": ("replica-priority", "3"),
+}
+
+
+def test_names_of_older_redis(anax2, redis):
+    """A file that was written for Redis 4 is taken, and tools that set options by their old names find them."""
+    for older, (name, value) in OLDER_NAMES.items():
+        with anax2.connect() as a, redis.connect() as r:
+            for c in (a, r):
+                old = get(c, name)
+                assert get(c, older) == old
+                c.ok("CONFIG", "SET", older, value)
+                assert get(c, name) == get(c, older) == value
+                c.ok("CONFIG", "SET", name, old)
+                assert get(c, older) == old
+    with Server("anax", options={older: value for older, (_, value) in OLDER_NAMES.items()}) as s, s.connect() as c:
+        assert {name: get(c, name) for name, _ in OLDER_NAMES.values()} == dict(OLDER_NAMES.values())
+
+
 def test_aliases_are_one_option(anax2):
     if not anax2.is_anax:
         return

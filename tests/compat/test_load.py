@@ -297,6 +297,7 @@ def test_times_of_members_of_sets(tmp_path):
     file = made.rdb(
         times((b"a", at), (b"12", at + 1)), made.members("mixed", "a", "b", "12", "13"),
         times((b"1", at + 2)), made.expire_ms(at * 2), made.members("ints", "1", "2", "3"),
+        made.op(made.IDLE, 5), times((b"1", at)), made.expire_ms(at * 2), made.members("behind others", "1", "2"),
         times(*[(m, at + i) for i, m in enumerate(many[:1500])]), times((many[2000], at), (b"no such", at)),
         made.members("many", *many), made.members("plain", "x"))
     for shards in (1, 3):
@@ -310,7 +311,8 @@ def test_times_of_members_of_sets(tmp_path):
             assert 990 <= left("mixed", "a") <= 1000 and 990 <= left("mixed", "12") <= 1001
             assert left("mixed", "b") == left("mixed", "13") == -1
             assert 990 <= left("ints", "1") <= 1001 and left("ints", "2") == -1
-            assert c.cmd("PEXPIRETIME", "ints") == at * 2
+            assert 990 <= left("behind others", "1") <= 1000 and left("behind others", "2") == -1
+            assert c.cmd("PEXPIRETIME", "ints") == c.cmd("PEXPIRETIME", "behind others") == at * 2
             assert c.cmd("SCARD", "many") == 3000
             assert 990 <= left("many", many[0]) <= left("many", many[1499]) <= 1003
             assert left("many", many[1500]) == -1 and 990 <= left("many", many[2000]) <= 1000

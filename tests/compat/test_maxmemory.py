@@ -255,6 +255,107 @@ def test_big_values_make_room_for_small_ones_and_back(shards):
         assert stat(c, "evicted_keys") > 0
 
 
+def fill(conn, tag, top):
+    """Small keys up to the limit; with a tag on one shard, so that only that one has something that may go."""
+    i = 0
+    while stat(conn, "evicted_keys") == 0:
+        conn.pipeline([["SET", "%s%d" % (tag, i + j), "v" * 500] for j in range(500)])
+        i += 500
+    assert used(conn) <= top + SLACK
+
+
+class Most:
+    """The most that was used whenever it was looked at."""
+
+    def __init__(self, conn):
+        self.conn, self.bytes = conn, 0
+
+    def look(self):
+        self.bytes = max(self.bytes, used(self.conn))
+        return True
+
+
+@pytest.mark.parametrize("tag", ["", "{one}"])
+def test_large_writes_on_their_way_keep_to_the_limit(shards, tag):
+    """Many clients in the middle of a large write: what goes for it goes before its bytes are there, wherever that lies."""
+    size = 1_000_000
+    with Server("anax", shards=shards) as server, server.connect() as boss:
+        top = limit(boss, 16_000_000, "allkeys-lru")
+        fill(boss, tag, top)
+        writers = [server.connect() for _ in range(8)]
+        requests = [encode(["SET", "large:%d" % i, "v" * size]) for i in range(len(writers))]
+        most = Most(boss)
+        for writer, request in zip(writers, requests):
+            writer.send(request[:200_000])
+            most.look()
+
+        def all_begun():
+            most.look()
+            lines = boss.cmd("CLIENT", "LIST").decode().splitlines()
+            return sum(int(word[9:]) for line in lines for word in line.split() if word.startswith("argv-mem=")) > 8 * size
+
+        wait_until(all_begun, "all have room for what they write")
+        assert most.bytes <= top + size + SLACK
+        for writer, request in zip(writers, requests):  # one by one: INFO adds up what shards say one after the other
+            writer.send(request[200_000:])
+            assert writer.read().value == b"OK"
+            most.look()
+        assert most.bytes <= top + size + SLACK
+        for writer in writers:
+            writer.close()
+
+
+@pytest.mark.parametrize("tag", ["", "{one}"])
+def test_what_multi_keeps_has_room_made_for_it(shards, tag):
+    small, large = 20_000, 100_000  # copied, and received into its place
+    with Server("anax", shards=shards) as server, server.connect() as boss:
+        top = limit(boss, 16_000_000, "allkeys-lru")
+        fill(boss, tag, top)
+        most = Most(boss)
+        writers = [server.connect() for _ in range(6)]
+        for writer in writers:
+            writer.ok("MULTI")
+        for j in range(20):
+            for i, writer in enumerate(writers):
+                assert writer.cmd("SET", "m:%d:%d" % (i, j), "v" * (small if j % 2 == 0 else large)) == b"QUEUED"
+            most.look()
+        assert most.bytes <= top + large + SLACK
+        for writer in writers:
+            assert writer.cmd("EXEC") == [b"OK"] * 20
+            most.look()
+            writer.close()
+        assert most.bytes <= top + 10 * (small + large) + SLACK  # what EXEC does is one write
+
+
+@pytest.mark.parametrize("tag", ["", "{one}"])
+def test_what_arguments_do_not_tell_of_has_room_made_for_it(shards, tag):
+    size = 1_000_000
+    with Server("anax", shards=shards) as server, server.connect() as c:
+        top = limit(c, 16_000_000, "allkeys-lru")
+        fill(c, tag, top)
+        most = Most(c)
+        for i in range(20):
+            assert c.cmd("SETRANGE", "far:%d" % i, size, "x") == size + 1
+            most.look()
+            assert c.cmd("BITOP", "NOT", "not:%d" % i, "far:%d" % i) in (0, size + 1)
+            most.look()
+        assert most.bytes <= top + size + SLACK
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "noeviction"])
+def test_a_write_larger_than_the_limit_is_refused(shards, policy):
+    size = 20_000_000
+    with Server("anax", shards=shards) as server, server.connect() as c:
+        top = limit(c, 2_000_000, policy)
+        for i in range(0, 1000, 100):
+            c.pipeline([["SET", "k%d" % (i + j), "v" * 500] for j in range(100)])
+        assert c.cmd("SET", "large", "v" * size) == OOM
+        wait_until(lambda: used(c) <= top, "its bytes are gone")
+        assert c.cmd("EXISTS", "large") == 0
+        assert stat(c, "evicted_keys") == 0 or policy != "noeviction"
+        c.ok("SET", "small", "v")
+
+
 def test_evicted_keys_tell_watch(shards):
     with Server("anax", shards=shards) as server, server.connect() as c, server.connect() as other:
         c.ok("SET", "watched", "1")

@@ -333,6 +333,37 @@ def test_others_go_on_meanwhile(a, ours):
         assert waiter.read().value is None
 
 
+def test_a_save_waits_for_it_and_nobody_for_the_save(a, ours):
+    """A save wants a moment in which nobody is in the middle of a write: until there is one, others write on."""
+    go = threading.Event()
+
+    def talk(conn, command):
+        command()
+        command()
+        assert go.wait(DEADLINE_S)
+        conn.sendall(b"+OK\r\n+OK\r\n")
+
+    with Peer(talk) as silent, ours.connect() as mover, ours.connect() as saver:
+        a.ok("SET", "k", "v")
+        mover.send(encode(["MIGRATE", "127.0.0.1", silent.port, "k", "0", str(10000 * DEADLINE_S)]))
+        wait_until(lambda: silent.conns, "it has connected")
+        for cancelled in (True, False):
+            saver.send(encode(["BGSAVE"]))
+            wait_until(lambda: a.info("persistence")["rdb_bgsave_in_progress"] == "1", "it waits")
+            for i in range(100):
+                a.ok("SET", "other%d" % i, "v")
+            assert a.info("persistence")["current_save_keys_total"] == "0"
+            if cancelled:
+                assert a.cmd("BGSAVE", "CANCEL") == b"Background saving cancelled"
+                assert saver.read().value == b"ERR cancelled"
+                wait_until(lambda: a.info("persistence")["rdb_bgsave_in_progress"] == "0", "it is over")
+        go.set()
+        assert mover.read().value == b"OK"
+        assert saver.read().value == b"Background saving started"
+        wait_until(lambda: a.info("persistence")["rdb_bgsave_in_progress"] == "0", "it is over")
+        assert a.info("persistence")["rdb_last_bgsave_status"] == "ok"
+
+
 def test_client_that_goes_meanwhile(a, ours):
     """Its MIGRATE goes on without it."""
     go = threading.Event()

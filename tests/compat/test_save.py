@@ -240,6 +240,24 @@ def test_uses_are_saved_under_policies_that_count_them(policy, ask, option):
                 assert 190 <= seen <= 210 if option else seen < 100
 
 
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "noeviction"])
+def test_times_of_members_come_back_under_every_policy(policy):
+    """Of a set in one block, and of one in slices."""
+    with Server("anax", shards=2, options={"maxmemory-policy": policy}) as s:
+        with s.connect() as c:
+            for key, n in (("small", 3), ("huge", 20_000)):
+                assert c.cmd("SADDEX", key, "1000", *["member-%d" % i for i in range(n)]) == n
+                assert c.cmd("SADD", key, "for ever") == 1
+            c.ok("SAVE")
+        s.restart()
+        with s.connect() as c:
+            for key, last in (("small", 2), ("huge", 19_999)):
+                assert c.cmd("SCARD", key) == last + 2
+                assert 900 <= c.cmd("FIELDTTL", key, "member-0") <= 1000
+                assert 900 <= c.cmd("FIELDTTL", key, "member-%d" % last) <= 1000
+                assert c.cmd("FIELDTTL", key, "for ever") == -1
+
+
 def test_no_checksum():
     with Server("anax", shards=2, options={"rdbchecksum": "no"}) as s, s.connect() as c:
         c.ok("SET", "k", "v")
@@ -506,5 +524,14 @@ def test_shutdown_can_be_aborted():
             c.send(encode(["SHUTDOWN"]))
             wait_until(lambda: other.cmd("SHUTDOWN", "ABORT") == b"OK", "it is under way")
             assert c.read().value.startswith(b"ERR Errors trying to SHUTDOWN. Check logs.")
+            with s.connect() as second:  # and several that wait for the same
+                for n, waits in ((2, c), (3, second)):
+                    waits.send(encode(["SHUTDOWN"]))
+                    wait_until(lambda n=n: s.log().count("User requested shutdown") == n, "it has come")
+                    wait_until(lambda: s.log().count("Saving started") == 2, "it is under way")
+                other.ok("SHUTDOWN", "ABORT")
+                for waits in (c, second):
+                    assert waits.read().value.startswith(b"ERR Errors trying to SHUTDOWN. Check logs.")
+            assert other.cmd("SHUTDOWN", "ABORT").startswith(b"ERR No shutdown in progress")
             c.ok("CONFIG", "SET", "rdb-key-save-delay", 0, "save", "")
             c.ok("SET", "it", "goes on")

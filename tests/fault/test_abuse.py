@@ -7,6 +7,7 @@ test_clients.py has the small faults, one by one; here each comes in numbers, on
 import contextlib
 import os
 import random
+import re
 import resource
 import socket
 import sys
@@ -295,6 +296,22 @@ def test_output_over_the_hard_limit(victim, size):
             reply = b"$%d\r\n%s\r\n" % (size, value)
             assert got == (reply * (len(got) // len(reply) + 1))[: len(got)], "replies that nobody asked for"
             c.close()
+
+
+@pytest.mark.parametrize("io", ["uring", "epoll"])
+def test_output_over_the_limit_within_a_turn(io):
+    """A few bytes that came at once ask for 100 MB: the limit is looked at when a batch has run, not when all have."""
+    asked, batch = 500, 64
+    with Server("anax", shards=1, io=io, options={"client-output-buffer-limit": "normal 1mb 0 0"}) as server:
+        with server.connect() as c:
+            c.pipeline([["RPUSH", "l"] + ["x" * 200] * 1000])
+            greedy = Client(server.address, rcvbuf_bytes=4096)
+            greedy.send(b"LRANGE l 0 -1\r\n" * asked)
+            wait_until(lambda: clients(server) == 1, "who does not read is closed")
+            ran = int(re.search(rb"cmdstat_lrange:calls=(\d+)", c.cmd("INFO", "commandstats")).group(1))
+            assert ran <= 2 * batch, "%d of %d" % (ran, asked)
+            assert counted(server, "client_output_buffer_limit_disconnections") == 1
+            greedy.close()
 
 
 def test_output_over_the_soft_limit(victim):

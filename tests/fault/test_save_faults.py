@@ -223,9 +223,26 @@ def test_shutdown_that_cannot_save():
         s.process.send_signal(signal.SIGTERM)
         wait_until(lambda: "errors trying to shut down" in s.log(), "SIGTERM is told")
         c.ok("SET", "k", "x")
+        s.process.send_signal(signal.SIGINT)  # each is another try, and none an order to leave at once
+        wait_until(lambda: s.log().count("errors trying to shut down") == 2, "SIGINT is told")
+        c.ok("SET", "k", "y")
         c.send(encode(["SHUTDOWN", "FORCE"]))
         assert s.process.wait(60) == 0
     assert "bytes of memory were lost" not in s.log()
+    s.kill()
+
+
+def test_signals_that_could_not_end_it_do_when_it_can_save():
+    s = Server("anax", shards=2, options={"save": "10000 1"})
+    with s.connect() as c:
+        c.ok("SET", "k", "v")
+        os.mkdir(dump_of(s))
+        s.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "errors trying to shut down" in s.log(), "SIGTERM is told")
+        os.rmdir(dump_of(s))
+        s.process.send_signal(signal.SIGTERM)
+        assert s.process.wait(60) == 0
+    assert "1 keys read" in check(dump_of(s))
     s.kill()
 
 

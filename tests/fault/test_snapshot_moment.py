@@ -17,6 +17,7 @@ import pytest
 from harness import Error, Server, wait_until
 
 ACCOUNTS, PAIRS, LONG, SNAPSHOTS = 20, 12, 6000, 4
+EVERY_KIND = True  # how threads meet depends on how many there are, and on the backend
 
 
 class Clients:

@@ -11,9 +11,9 @@
 #include "sim_world.h"
 
 enum {
-    CACHE_KEYS = 64, /* of each kind, of each client */
-    CACHE_MANY = 4,  /* keys of one command */
-    CACHE_VALUE_MAX = 24 * 1024,
+    CACHE_KEYS = 64,             /* of each kind, of each client */
+    CACHE_MANY = 4,              /* keys of one command */
+    CACHE_VALUE_MAX = 48 * 1024, /* some are large arguments */
     CACHE_MEMBERS_MAX = 200,
     CACHE_OPS_MAX = 16 /* in flight */
 };

@@ -79,4 +79,10 @@ struct snapshot_files_totals {
 };
 extern struct snapshot_files_totals snapshot_files_totals;
 
+/* --- snapshot_bound.c --- */
+
+/* snapshot_bound_run: a disk that takes nothing while huge values are saved, and all that may come of it. */
+void snapshot_bound_run(uint64_t seed);
+extern uint64_t snapshot_bound_runs, snapshot_bound_gave_up;
+
 #endif

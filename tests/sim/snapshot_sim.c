@@ -268,6 +268,8 @@ static void run_sink(uint64_t seed) {
 static void run_seed(uint64_t seed) {
     if (seed / 4 % 2 == 0)
         run_sink(seed);
+    else if (seed / 8 % 16 == 0)
+        snapshot_bound_run(seed);
     else
         snapshot_files_run(seed);
 }
@@ -279,12 +281,15 @@ static bool reached(uint64_t seeds) {
                  (unsigned long)snapshots, (unsigned long)told_all, (unsigned long)told_by_writes,
                  (unsigned long)heavy_told, (unsigned long)waited_for_heavy,
                  (unsigned long)lost_some);
-    (void)printf("%lu files, %lu failed, %lu cancelled, %lu kills, %lu crashes, %lu loaded\n",
+    (void)printf("%lu files, %lu failed, %lu cancelled, %lu kills, %lu crashes, %lu loaded; %lu of "
+                 "%lu saves on a disk that took nothing gave up\n",
                  (unsigned long)f->saves, (unsigned long)f->failed, (unsigned long)f->cancelled,
-                 (unsigned long)f->kills, (unsigned long)f->crashes, (unsigned long)f->loaded);
-    return seeds < 100 || (snapshots != 0 && heavy_told != 0 && waited_for_heavy != 0 &&
-                           told_by_writes != 0 && told_by_writes < told_all && f->saves != 0 &&
-                           f->failed != 0 && f->kills != 0 && f->crashes != 0 && f->loaded != 0);
+                 (unsigned long)f->kills, (unsigned long)f->crashes, (unsigned long)f->loaded,
+                 (unsigned long)snapshot_bound_gave_up, (unsigned long)snapshot_bound_runs);
+    return seeds < 100 ||
+           (snapshots != 0 && heavy_told != 0 && waited_for_heavy != 0 && told_by_writes != 0 &&
+            told_by_writes < told_all && f->saves != 0 && f->failed != 0 && f->kills != 0 &&
+            f->crashes != 0 && f->loaded != 0 && snapshot_bound_gave_up != 0);
 }
 
 int main(int argc, char **argv) {

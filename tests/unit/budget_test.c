@@ -92,6 +92,32 @@ Test(budget, debt_is_seen_by_all_until_it_is_paid) {
     check_sum(&w);
 }
 
+Test(budget, one_borrows_at_a_time) {
+    struct world w;
+    begin(&w, LIMIT);
+    cr_assert(use(&w, 1, LIMIT - LIMIT / 32));
+    cr_assert_not(budget_take(&w.share[0], 0, LIMIT));
+    cr_assert(budget_borrow(&w.share[0], 0, LIMIT));
+    w.used[0] = LIMIT;
+    check_sum(&w);
+    cr_assert_geq(w.share[0].bytes, LIMIT);
+    cr_assert_gt(budget_debt(&w.budget), 0);
+    cr_assert_leq(budget_debt(&w.budget), LIMIT);
+    for (unsigned i = 0; i < SHARES; i++) {
+        cr_assert_not(budget_borrow(&w.share[i], w.used[i], LIMIT));
+        cr_assert(budget_settle(&w.share[i], w.used[i])); /* now it knows */
+        cr_assert_not(budget_fits(&w.share[i], w.used[i], 1));
+    }
+    w.used[1] = 0; /* it pays */
+    cr_assert_not(budget_settle(&w.share[1], w.used[1]));
+    cr_assert(budget_borrow(&w.share[2], 0, LIMIT));
+    check_sum(&w);
+    struct budget_share unlimited = {&w.budget, BUDGET_UNLIMITED, BUDGET_UNLIMITED};
+    cr_assert(budget_borrow(&unlimited, LIMIT, LIMIT));
+    cr_assert_eq(unlimited.bytes, BUDGET_UNLIMITED);
+    check_sum(&w);
+}
+
 Test(budget, the_limit_changes) {
     struct world w;
     begin(&w, LIMIT);
@@ -182,6 +208,36 @@ Test(budget, promises_outlive_a_limit) {
     budget_get(&w.share[1], 5000);
     cr_assert_eq(atomic_load(&w.budget.pool), 0);
     cr_assert_eq(w.share[1].bytes, BUDGET_UNLIMITED);
+}
+
+/* Who makes room goes on until there is some, so it must not be told that there is none. */
+Test(budget, without_a_limit_there_is_room_whatever_the_pool_lacks) {
+    struct world w;
+    begin(&w, LIMIT);
+    cr_assert(use(&w, 0, 5000));
+    cr_assert_eq(budget_give(&w.share[1], 0, 5000), 0);
+    cr_assert(budget_take(&w.share[1], 0, 5000));
+    cr_assert_eq(budget_give(&w.share[1], 0, 5000), 5000);
+    budget_limit(&w.budget, 0);
+    for (unsigned i = 1; i < SHARES; i++) {
+        cr_assert(budget_take(&w.share[i], w.used[i], LIMIT)); /* it has not heard of it yet */
+        cr_assert_not(budget_settle(&w.share[i], w.used[i]));
+        budget_join(&w.share[i], w.used[i]);
+        cr_assert_lt(atomic_load(&w.budget.pool), 0); /* somebody has not, and there is a promise */
+        cr_assert(budget_take(&w.share[i], w.used[i], LIMIT));
+        cr_assert_not(budget_settle(&w.share[i], w.used[i]));
+    }
+}
+
+Test(budget, who_has_not_heard_of_a_limit_has_none) {
+    struct world w;
+    begin(&w, 0);
+    w.used[0] = 2 * LIMIT;
+    budget_limit(&w.budget, LIMIT);
+    budget_join(&w.share[0], w.used[0]);
+    cr_assert(budget_debt(&w.budget) > 0);
+    cr_assert(budget_take(&w.share[1], w.used[1], 1));
+    cr_assert_not(budget_take(&w.share[0], w.used[0], 1));
 }
 
 /* --- threads --- */

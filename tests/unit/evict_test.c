@@ -245,6 +245,65 @@ Test(evict, lru_keeps_what_was_used_later_and_lrm_what_was_changed) {
     }
 }
 
+/* Strings of 100 to 5000 bytes, all of the same second. */
+enum { OF_A_SECOND = 2000, LONG_EVERY = 4, LONG = 5000, LONGER = 50000 };
+
+static void drop_blob(struct mem *m, void *object) {
+    blob_unpin(m, object);
+}
+
+static size_t count_blob(const void *object) {
+    return blob_bytes(object);
+}
+
+static void put_string(struct fixture *f, uint64_t n, size_t len) {
+    char name[KEY_BYTES_MAX];
+    struct span key = key_name(name, n, 0);
+    struct value v = {.repr = REPR_OBJECT, .access = ACCESS_AUTO};
+    struct blob *b = blob_create(&f->mem, len);
+    cr_assert(b != NULL);
+    b->len = len;
+    v.object = b;
+    cr_assert(table_put(keyspace_table(f->k, 0), key, hash_of(key), &v, EXPIRE_NEVER) != NULL);
+}
+
+/* long_that_go: of some keys that go for so many bytes each, how many are long ones. */
+static unsigned long_that_go(struct fixture *f, uint64_t wanted_bytes) {
+    enum { SOME = 200 };
+    unsigned n = 0;
+    for (unsigned i = 0; i < SOME; i++) {
+        struct gone g = {f, 0, 0};
+        struct evicted e = {.going = note, .arg = &g, .wanted_bytes = wanted_bytes};
+        cr_assert(keyspace_evict(f->k, NOW_MS, &e));
+        n += g.n % LONG_EVERY == 0;
+    }
+    return n;
+}
+
+Test(evict, of_the_same_second_goes_what_brings_the_room_that_is_wanted) {
+    static const struct value_ops ops = {.destroy = drop_blob, .bytes = count_blob};
+    struct fixture f;
+    fixture_init(&f, 1);
+    keyspace_register_type(VALUE_STRING, &ops);
+    choose(&f, EVICT_ALLKEYS_LRU);
+    for (uint64_t n = 0; n < OF_A_SECOND; n++)
+        put_string(&f, n, n % LONG_EVERY == 0 ? LONG : 100);
+    cr_assert(long_that_go(&f, LONG) > 180);
+    cr_assert(long_that_go(&f, 50) < 90); /* all bring so much: a quarter, as there are */
+    /* What was used later stays, however much it would bring. */
+    for (uint64_t n = 0; n < OF_A_SECOND; n++)
+        if (n % LONG_EVERY == 0 && find_at(&f, 0, n) != NULL)
+            use(&f, n, NOW_MS + 2000);
+    struct gone g = {&f, 0, 0};
+    for (unsigned i = 0; i < OF_A_SECOND / 2; i++) {
+        struct evicted e = {.going = note, .arg = &g, .wanted_bytes = LONGER};
+        cr_assert(keyspace_evict(f.k, NOW_MS + 2000, &e));
+        cr_assert(g.n % LONG_EVERY != 0);
+        g.calls = 0;
+    }
+    fixture_deinit(&f);
+}
+
 Test(evict, lfu_keeps_what_was_used_more) {
     for (unsigned p = 0; p < 2; p++) {
         struct fixture f;
@@ -267,6 +326,132 @@ Test(evict, ttl_takes_what_expires_soon) {
     for (uint64_t n = 0; n < KEYS; n++)
         put(&f, 0, n, NOW_MS + (kept(n) ? 2000000 : 1000000) + (int64_t)n);
     cr_assert(kept_that_went(&f, NOW_MS) < GO / 50);
+    fixture_deinit(&f);
+}
+
+/* Keys with a time each, of which the first that is left is asked for. */
+struct timed {
+    struct fixture f;
+    uint64_t keys;
+    uint32_t *tick; /* TICK_NEVER: it is gone */
+};
+
+static void timed_put(struct timed *t, uint64_t n, int64_t expire_ms) {
+    put(&t->f, 0, n, expire_ms);
+    t->tick[n] = tick_of(expire_ms);
+}
+
+static int64_t soon(struct timed *t, int64_t range_ms) {
+    return NOW_MS + 1000000 + (int64_t)rng_below(&t->f.rng, (uint64_t)range_ms);
+}
+
+static void timed_init(struct timed *t, uint64_t keys, int64_t range_ms) {
+    fixture_init(&t->f, 11);
+    choose(&t->f, EVICT_VOLATILE_TTL);
+    t->keys = keys;
+    t->tick = malloc(keys * sizeof *t->tick);
+    for (uint64_t n = 0; n < keys; n++)
+        timed_put(t, n, soon(t, range_ms));
+}
+
+static void timed_deinit(struct timed *t) {
+    check_table(keyspace_peek_table(t->f.k, 0));
+    free(t->tick);
+    fixture_deinit(&t->f);
+}
+
+static uint32_t first_tick_of(const struct timed *t) {
+    uint32_t first = TICK_NEVER;
+    for (uint64_t n = 0; n < t->keys; n++)
+        first = t->tick[n] < first ? t->tick[n] : first;
+    return first;
+}
+
+Test(evict, ttl_takes_the_first_of_all_where_there_are_few_segments) {
+    struct timed t;
+    timed_init(&t, 3000, 3600000);
+    for (unsigned i = 0; i < 1500; i++) {
+        uint32_t first = first_tick_of(&t);
+        uint64_t n = evict(&t.f, NOW_MS);
+        /* Splits left stamps of what went to the other half, which are put right at first. */
+        cr_assert(t.tick[n] == first || i < 100, "%u instead of %u", t.tick[n], first);
+        t.tick[n] = TICK_NEVER;
+        if (i % 2) /* one that goes at once, or that is seen among the others */
+            timed_put(&t, n, soon(&t, 3600000));
+    }
+    timed_deinit(&t);
+}
+
+Test(evict, ttl_asks_for_another_when_the_first_is_locked) {
+    struct timed t;
+    struct locks locks = {.n = 1};
+    unsigned wrong = 0;
+    timed_init(&t, 3000, 3600000);
+    keyspace_guard_locked(t.f.k, locked, &locks);
+    for (unsigned i = 0; i < 1000; i++) {
+        uint64_t n = 0;
+        for (uint32_t first = first_tick_of(&t); t.tick[n] != first;)
+            n++;
+        locks.hash[0] = hash_of_name(n);
+        uint32_t before = t.tick[n];
+        t.tick[n] = TICK_NEVER;
+        uint32_t second = first_tick_of(&t);
+        uint64_t gone = evict(&t.f, NOW_MS);
+        cr_assert(gone != n);
+        wrong += t.tick[gone] != second;
+        t.tick[gone] = TICK_NEVER;
+        locks.hash[0] = 0;
+        gone = evict(&t.f, NOW_MS);
+        wrong += gone != n;
+        t.tick[n] = before;
+        t.tick[gone] = TICK_NEVER;
+    }
+    cr_assert(wrong < 1000 / 3, "%u", wrong); /* in its segment none but its group is looked at */
+    timed_deinit(&t);
+}
+
+/* What is left after a flood: times are even, so the latest 60000 of 240000 are the last quarter of the range. */
+Test(evict, ttl_keeps_through_a_flood_what_expires_last) {
+    enum { STAY = 60000, COME = 180000, RANGE_MS = 100000000 };
+    struct timed t;
+    timed_init(&t, STAY, RANGE_MS);
+    for (unsigned i = 0; i < COME; i++)
+        timed_put(&t, evict(&t.f, NOW_MS), soon(&t, RANGE_MS));
+    const struct table *table = keyspace_peek_table(t.f.k, 0);
+    cr_assert(table_segments(table) > 100, "so many that not all of them are compared");
+    double mean_ms = (double)table_ttl_sum_ms(table, NOW_MS + 1000000) / STAY;
+    cr_assert(mean_ms > RANGE_MS * 0.87, "%f of %d", mean_ms, RANGE_MS);
+    timed_deinit(&t);
+}
+
+/* Every stamp says that something goes soon, but only few keys still do. */
+Test(evict, ttl_puts_right_the_stamps_of_keys_that_got_more_time) {
+    enum { ALL = 60000, FEW = ALL / 32 };
+    struct timed t;
+    unsigned wrong = 0;
+    timed_init(&t, ALL, 1);
+    for (uint64_t n = 0; n < ALL; n++)
+        timed_put(&t, n, NOW_MS + (n % 32 == 0 ? 2000000 : 9000000));
+    for (unsigned i = 0; i < FEW; i++)
+        wrong += evict(&t.f, NOW_MS) % 32 != 0;
+    cr_assert(wrong < FEW / 5, "%u of %d", wrong, FEW);
+    timed_deinit(&t);
+}
+
+/* Most keys have no time, and stamps that are left of those that had one say so from then on. */
+Test(evict, ttl_finds_the_few_keys_that_have_a_time) {
+    enum { ALL = 60000, FEW = 60 };
+    struct fixture f;
+    fixture_init(&f, 12);
+    choose(&f, EVICT_VOLATILE_TTL);
+    for (uint64_t n = 0; n < ALL; n++)
+        put(&f, 0, n, NOW_MS + 1000000);
+    for (uint64_t n = 0; n < ALL; n++)
+        put(&f, 0, n, n % (ALL / FEW) == 7 ? NOW_MS + 2000000 + (int64_t)n : EXPIRE_NEVER);
+    for (unsigned i = 0; i < FEW; i++)
+        cr_assert(evict(&f, NOW_MS) % (ALL / FEW) == 7);
+    cr_assert(evict(&f, NOW_MS) == UINT64_MAX);
+    check_table(keyspace_peek_table(f.k, 0));
     fixture_deinit(&f);
 }
 

@@ -235,7 +235,7 @@ static inline void check_entry(const struct table *t, uint32_t i, const struct b
     }
     if (due_ms == OBJECT_NEVER)
         return;
-    const uint32_t *due = t->due[i / TABLE_SEGMENT];
+    const uint32_t *due = t->due[i / TABLE_SEGMENT].groups;
     cr_assert(due != NULL);
     cr_assert(due[i % TABLE_SEGMENT / TABLE_GROUP] <= tick_of(due_ms));
 }
@@ -279,14 +279,18 @@ static inline struct tally check_table(const struct table *t) {
         cr_assert((t->segments[s] != NULL) == (s < table_segments(t)));
         if (t->segments[s] != NULL)
             tally.bytes += (int64_t)mem_size(buckets * sizeof(struct bucket));
-        if (t->due[s] == NULL)
+        uint32_t least = TICK_NEVER;
+        for (uint32_t g = 0; t->due[s].groups != NULL && g < TABLE_GROUPS; g++)
+            least = t->due[s].groups[g] < least ? t->due[s].groups[g] : least;
+        cr_assert(t->due[s].least == least);
+        cr_assert(t->due_first <= least, "the sweep would not come by");
+        if (t->due[s].groups == NULL)
             continue;
         tally.bytes += (int64_t)mem_size(TABLE_GROUPS * sizeof(uint32_t));
-        for (uint32_t g = 0; g < TABLE_GROUPS; g++)
-            cr_assert(t->due_first <= t->due[s][g], "the sweep would not come by");
     }
     if (t->segment_cap != 0)
-        tally.bytes += 2 * (int64_t)mem_size(t->segment_cap * sizeof(void *));
+        tally.bytes += (int64_t)(mem_size(t->segment_cap * sizeof(void *)) +
+                                 mem_size(t->segment_cap * sizeof(struct stamps)));
     /* Each write that is prepared lies in a bucket. */
     int64_t prepared = (int64_t)(t->prepared * sizeof(struct bucket));
     cr_assert((int64_t)table_bytes(t) == tally.bytes - tally.entry_bytes + prepared);

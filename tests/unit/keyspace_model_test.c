@@ -1,5 +1,6 @@
 /* Everything that a keyspace can do, at random, against an array that does the same. */
 #include "keyspace_fixture.h"
+#include "shards/evict.h"
 
 #ifdef ANAX_SYSTEM_MALLOC /* a sanitizer: everything takes longer */
 enum { STEPS = 200000 };
@@ -233,8 +234,8 @@ static int64_t check_pending(struct model *m) {
         bytes += p->bytes;
         if (p->next.expire_ms <= 0 && p->due_ms == OBJECT_NEVER)
             continue;
-        cr_assert(t->due[at / TABLE_SEGMENT] != NULL);
-        cr_assert(t->due[at / TABLE_SEGMENT][at % TABLE_SEGMENT / TABLE_GROUP] != TICK_NEVER);
+        cr_assert(t->due[at / TABLE_SEGMENT].groups != NULL);
+        cr_assert(table_stamp(t, at / TABLE_GROUP) != TICK_NEVER);
     }
     return bytes;
 }
@@ -375,6 +376,28 @@ static void step_scan(struct model *m) {
     check_keyspace(&m->f, m->bare_bytes + check_pending(m));
 }
 
+/* went: it may go, and is not told to be dead before its time. */
+static void went(void *arg, const struct evicted *what) {
+    struct model *m = arg;
+    struct model_key *k = &m->keys[strtoull(what->key.ptr + 1, NULL, 10)];
+    cr_assert(what->db == m->db);
+    cr_assert(k->there && k->expire_ms != EXPIRE_NEVER);
+    cr_assert_not(pinned(m, what->hash));
+    cr_assert(what->expired == dead(m, k));
+    k->there = false;
+    m->live--;
+}
+
+static void step_evict(struct model *m) {
+    struct evicted what = {.going = went, .arg = m};
+    char name[KEY_BYTES_MAX];
+    if (keyspace_evict(m->f.k, m->now_ms, &what))
+        return;
+    for (uint64_t i = 0; i < KEYS; i++)
+        cr_assert(!m->keys[i].there || m->keys[i].expire_ms == EXPIRE_NEVER ||
+                  pinned(m, hash_of(model_name(name, i))));
+}
+
 static void step_swap(struct model *m) {
     unsigned to = (unsigned)rng_below(&m->f.rng, DBS);
     keyspace_swap(m->f.k, m->db, to);
@@ -422,6 +445,7 @@ static void run(uint64_t seed) {
     m->now_ms = NOW_MS;
     m->pin_low = 256;
     keyspace_guard(m->f.k, pinned, m);
+    keyspace_set_eviction(m->f.k, &(struct evict_options){EVICT_VOLATILE_TTL, 5, 10, 1});
     for (m->db = DBS; m->db-- > 0;)
         table_of(m);
     m->db = 0;
@@ -438,6 +462,8 @@ static void run(uint64_t seed) {
             m->pin_low = rng_below(&m->f.rng, 2) ? rng_below(&m->f.rng, 256) : 256;
         if (rng_below(&m->f.rng, 5000) == 0)
             step_swap(m);
+        if (rng_below(&m->f.rng, 50) == 0)
+            step_evict(m);
         if (rng_below(&m->f.rng, 200) == 0)
             step_time(m);
         if (rng_below(&m->f.rng, 1000) == 0)

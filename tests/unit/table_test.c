@@ -69,6 +69,32 @@ Test(table, inv1_an_operation_splits_or_merges_two_buckets) {
     fixture_deinit(&f);
 }
 
+/* allocated: buckets, in use or not. */
+static uint32_t allocated(const struct table *t) {
+    return t->bucket_count == 0 ? 0 : (table_segments(t) - 1) * TABLE_SEGMENT + t->last_cap;
+}
+
+Test(table, a_small_table_has_few_buckets_that_it_does_not_use) {
+    struct fixture f;
+    fixture_init(&f, 13);
+    struct table *t = keyspace_table(f.k, 0);
+    for (uint64_t n = 0; n < 20000; n++) {
+        put_range(t, n, n + 1);
+        uint32_t used = t->bucket_count;
+        cr_assert(allocated(t) <= used + used / 8 + TABLE_FIRST, "%u buckets for %u", allocated(t),
+                  used);
+    }
+    check_table(t);
+    for (uint64_t n = 20000; n-- > 1;) {
+        cr_assert(delete_number(t, n));
+        uint32_t used = t->bucket_count;
+        cr_assert(allocated(t) <= used + TABLE_SEGMENT);
+    }
+    check_table(t);
+    cr_assert(allocated(t) <= 2 * TABLE_FIRST);
+    fixture_deinit(&f);
+}
+
 Test(table, a_small_table_is_small_again_after_it_was_large) {
     struct fixture f;
     fixture_init(&f, 13);

@@ -1,7 +1,7 @@
 /* tx_sim_test.c: transactions and steps in seeded random order, with a model that knows who may run when.
  *
  * A seed chooses shards, keys, the bound of the bus, who wants what in how many hops, which of these, and which steps, go on
- * for some turns, which message arrives next and which allocation fails. A node of the model is a transaction or a step. What is checked, by the numbers of tx.h:
+ * for some turns, which message arrives next, which allocation fails and who is given up. A node of the model is a transaction or a step. What is checked, by the numbers of tx.h:
  * (1) at every hop all its claims are granted; (2) nobody runs beside one that it conflicts with, and what `look` saw is
  * still so when it runs; (3) what nodes did to keys, what one home sent in order, and what ended before another
  * began never contradict each other: the graph of all that has no cycle; (4) who met no conflict did not wait; (5) ended comes
@@ -74,7 +74,7 @@ struct sim {
     struct rng rng;
     struct toy toy;
     unsigned keys, nodes, nodes_max, alive;
-    bool no_memory, may_pin, whole, lengthy;
+    bool no_memory, may_pin, whole, lengthy, gives_up;
     struct later later[NODES_MAX * TOY_SHARDS_MAX];
     unsigned later_count;
     struct node node[NODES_MAX];
@@ -82,7 +82,7 @@ struct sim {
     struct access log[TOY_SHARDS_MAX][KEYS_MAX][DBS][LOG_MAX];
     unsigned logged[TOY_SHARDS_MAX][KEYS_MAX][DBS];
     uint64_t follows[NODES_MAX][NODES_MAX / 64];
-    uint64_t reach[11]; /* of what happened in all seeds */
+    uint64_t reach[12]; /* of what happened in all seeds */
 };
 enum {
     SAW_YIELD,
@@ -95,7 +95,8 @@ enum {
     SAW_HELD,
     SAW_BACKLOG,
     SAW_LONG_HOP,
-    SAW_NOTICING /* a hop ended while the notice of the grant was on its way back */
+    SAW_NOTICING, /* a hop ended while the notice of the grant was on its way back */
+    SAW_GIVEN_UP
 };
 
 static struct sim sim;
@@ -614,6 +615,16 @@ static ON_SHARD bool go_on(void) {
     return true;
 }
 
+/* give_one_up: a transaction that does not run yet may go, whatever is on its way. */
+static ON_SHARD void give_one_up(void) {
+    const struct node *n = &sim.node[below(sim.nodes)];
+    if (n->tx == NULL || n->ended != 0 || n->tx->runs || n->tx->tx.failed)
+        return;
+    struct tx *t = &n->tx->tx;
+    sim.reach[SAW_GIVEN_UP] += t->state == TX_SCHEDULING;
+    tx_give_up(&sim.toy.shard[n->home], t);
+}
+
 /* something_happens: a message arrives, or what takes long goes on. */
 static ON_SHARD bool something_happens(void) {
     if (below(4) == 0)
@@ -635,6 +646,7 @@ static void sim_begin(uint64_t seed, unsigned shards) {
     sim.may_pin = below(2) == 0;
     sim.whole = below(2) == 0;
     sim.lengthy = below(3) != 0;
+    sim.gives_up = below(4) == 0;
     for (unsigned i = 0; i < shards; i++) /* homes whose clocks differ */
         sim.toy.shard[i].tx.clock = below(3) == 0 ? below(100) : 0;
 }
@@ -669,6 +681,8 @@ static ON_SHARD void run_seed(uint64_t seed, unsigned shards) {
             send_something(below(shards));
         if (sim.no_memory && below(20) == 0)
             sim.toy.shard[below(shards)].mem.fail_in = 1 + below(5);
+        if (sim.gives_up && sim.nodes != 0 && below(10) == 0)
+            give_one_up();
     }
     for (unsigned idle = 0; idle < 64; idle = something_happens() ? 0 : idle + 1)
         check(sim.toy.delivered < (uint64_t)sim.nodes * DELIVERIES_PER_NODE_MAX,

@@ -496,6 +496,50 @@ Test(tx, inv6_no_memory_leaves_nothing) {
     }
 }
 
+/* Given up while it waits on one of two shards, at every point of what is on its way; whoever waits behind it goes. */
+Test(tx, inv6_given_up_leaves_nothing) {
+    for (unsigned steps = 0; steps <= 4; steps++) {
+        begin();
+        struct unit a = unit('a', HOME), b = unit('b', OTHER);
+        struct single first = single('1', HOME, KEY_X, TX_EXCLUSIVE);
+        struct single last = single('2', HOME, KEY_X, TX_EXCLUSIVE);
+        first.turns = 1;
+        wait_at(&first, A); /* it goes on when told to */
+        want(&a, A, KEY_X, TX_EXCLUSIVE);
+        want(&a, B, KEY_X, TX_EXCLUSIVE);
+        want(&b, B, KEY_X, TX_EXCLUSIVE);
+        start(&a);
+        for (unsigned i = 0; i < steps; i++)
+            move(i % 2 == 0 ? HOME : i == 1 ? A : B, i % 2 != 0 ? HOME : i == 0 ? A : B, 1);
+        tx_give_up(&toy.shard[HOME], &a.tx);
+        last.step.id = tx_next_id(at(HOME));
+        start(&b);
+        toy_settle(&toy);
+        cr_assert(a.tx.failed);
+        cr_assert_eq(a.ends, 1);
+        cr_assert_str_eq(ran[B], "b");
+        cr_assert_str_eq(ran[A], "1");
+        wait_at(&last, A);
+        tx_go_on(&toy.shard[A], first.self);
+        end();
+        cr_assert_str_eq(ran[A], "112");
+        cr_assert_eq(first.done + last.done, 2);
+    }
+}
+
+Test(tx, who_runs_cannot_be_given_up) {
+    begin();
+    struct unit a = unit('a', HOME);
+    want(&a, A, KEY_X, TX_EXCLUSIVE);
+    start(&a);
+    move(HOME, A, 1);
+    move(A, HOME, 1);
+    tx_give_up(&toy.shard[HOME], &a.tx);
+    end();
+    cr_assert(!a.tx.failed);
+    cr_assert_str_eq(ran[A], "a");
+}
+
 Test(tx, inv6_step_without_memory) {
     begin();
     struct unit a = unit('a', HOME);
