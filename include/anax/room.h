@@ -90,6 +90,8 @@ int64_t room_of_args(const struct span *argv, uint32_t from, uint32_t to);
  * do. */
 void room_settle(struct shard *s) ON_SHARD;
 bool room_slice(struct shard *s) ON_SHARD;
+/* room_pay: much memory was just taken without asking: a slice of what is due goes here, and on the other shards in their next turn. */
+void room_pay(struct shard *s) ON_SHARD;
 /* room_balance: in a tick: keys go where they are coldest, even when room is wanted elsewhere. */
 void room_balance(struct shard *s) ON_SHARD;
 

@@ -334,6 +334,12 @@ bool room_slice(struct shard *s) {
     return debt;
 }
 
+void room_pay(struct shard *s) {
+    (void)room_slice(s);
+    if (budget_debt(s->share.budget) != 0)
+        ask_others(s, pay_run);
+}
+
 /* --- balance --- */
 
 /* coldest: of some keys, how long ago the least recently used was used, or how seldom; at least 1. */

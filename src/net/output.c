@@ -1,4 +1,5 @@
 /* output.c: replies to sockets: one send per connection and turn, more only while the socket takes them. */
+#include "anax/room.h"
 #include "net_impl.h"
 #include "shards/log.h"
 #include <errno.h>
@@ -185,6 +186,7 @@ void output_look(struct conn *c) {
     if (c->out.len - c->out_sent + c->out.ref_bytes < NET_OUT_LOOK_BYTES)
         return;
     output_flush(c);
+    room_pay(c->net->shard);
     client_changed(c);
     (void)client_evict(c->net);
 }

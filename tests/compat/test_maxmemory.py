@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from harness import NULL_ARRAY, Error, Server, encode, wait_until
+from harness import NULL_ARRAY, Conn, Error, Server, encode, wait_until
 
 OOM = b"OOM command not allowed when used memory > 'maxmemory'."
 SLACK = 100_000  # connections, their buffers, and what INFO itself takes
@@ -354,6 +354,22 @@ def test_a_write_larger_than_the_limit_is_refused(shards, policy):
         assert c.cmd("EXISTS", "large") == 0
         assert stat(c, "evicted_keys") == 0 or policy != "noeviction"
         c.ok("SET", "small", "v")
+
+
+@pytest.mark.parametrize("kind", ["redis", 1, 2, 3, 8])
+def test_replies_that_nobody_reads_make_keys_go(kind):
+    """What is asked for may come to far more than there is room for: it takes the room of keys, and then there is nothing to be replied."""
+    asked, size = 10_000, 100_000
+    redis = kind == "redis"
+    with (Server("redis") if redis else Server("anax", shards=kind)) as server, server.connect() as c:
+        for i in range(8):
+            c.cmd("RPUSH", "list:%d" % i, *["x" * 1000] * (size // 1000))
+        limit(c, 2_000_000, "allkeys-lru")
+        with Conn(server.address, rcvbuf_bytes=4096) as greedy:
+            greedy.send(b"".join(encode(["LRANGE", "list:%d" % (i % 8), "0", "-1"]) for i in range(asked)))
+            wait_until(lambda: b"cmdstat_lrange:calls=%d," % asked in c.cmd("INFO", "commandstats"), "all of them have run")
+            assert int(c.info("memory")["used_memory_peak"]) < asked * size // 4  # between shards a thousand are under way at once
+        c.ok("CONFIG", "SET", "maxmemory", "0")
 
 
 def test_evicted_keys_tell_watch(shards):
