@@ -130,6 +130,16 @@ static const char *const config_expected[][2] = {
     {"hll-sparse-max-bytes", "3000"},
     {"stream-node-max-bytes", "4096"},
     {"stream-node-max-entries", "100"},
+    {"hash-max-ziplist-entries", "512"},
+    {"hash-max-ziplist-value", "64"},
+    {"list-max-ziplist-size", "-2"},
+    {"zset-max-ziplist-entries", "128"},
+    {"zset-max-ziplist-value", "64"},
+    {"slave-serve-stale-data", "yes"},
+    {"slave-read-only", "yes"},
+    {"slave-lazy-flush", "no"},
+    {"slave-ignore-maxmemory", "yes"},
+    {"slave-priority", "100"},
 };
 
 #endif
