@@ -17,15 +17,18 @@
 enum {
     SLICE_NS = 25000,
     SLICE_MAX_NS = 100000,
+    LATE_NS = 16 * SLICE_NS,
     SLICE_ALLOCATIONS = 8, /* after which the clock is looked at */
     WAIT_MAX_S = 64,
     GAIN_PART = 8 /* a walk after which more is left of what was free has gained little */
 };
 
-/* slice_due_ns: its share of the time since the last one ended. */
+/* slice_due_ns: when the loop comes late, its share of the time since the last one ended. */
 static uint64_t slice_due_ns(const struct net_defrag *d, uint64_t now_ns) {
-    uint64_t due = (now_ns - d->sliced_ns) * d->percent / (100 - d->percent);
-    return due < SLICE_NS ? SLICE_NS : due > SLICE_MAX_NS ? SLICE_MAX_NS : due;
+    uint64_t since = now_ns - d->sliced_ns, due = since * d->percent / (100 - d->percent);
+    if (since < LATE_NS || due < SLICE_NS)
+        return SLICE_NS;
+    return due < SLICE_MAX_NS ? due : SLICE_MAX_NS;
 }
 
 /* slice: false: the walk is at its end. */
