@@ -48,17 +48,26 @@ static void pressing_done(struct shard *home, struct bus_msg *m) {
     instance_of(home)->pressing->out--;
 }
 
-static ON_SHARD void ask_others(struct shard *s, void (*run)(struct shard *at, struct bus_msg *m)) {
+/* ask_one: only when no others are being asked. */
+static ON_SHARD void ask_one(struct shard *s, unsigned id,
+                             void (*run)(struct shard *at, struct bus_msg *m)) {
     struct pressing *p = instance_of(s)->pressing;
-    if (p == NULL || p->out != 0)
+    p->msg[id] = (struct bus_msg){.run = run, .done = pressing_done, .to = (uint16_t)id};
+    p->out++;
+    shard_post(s, &p->msg[id]);
+}
+
+static bool may_ask(const struct shard *s) {
+    const struct pressing *p = instance_of(s)->pressing;
+    return p != NULL && p->out == 0;
+}
+
+static ON_SHARD void ask_others(struct shard *s, void (*run)(struct shard *at, struct bus_msg *m)) {
+    if (!may_ask(s))
         return;
-    for (unsigned i = 0; i < shards_count(s->all); i++) {
-        if (i == s->id)
-            continue;
-        p->msg[i] = (struct bus_msg){.run = run, .done = pressing_done, .to = (uint16_t)i};
-        p->out++;
-        shard_post(s, &p->msg[i]);
-    }
+    for (unsigned i = 0; i < shards_count(s->all); i++)
+        if (i != s->id)
+            ask_one(s, i, run);
 }
 
 static ON_SHARD void press(struct shard *s) {
@@ -234,14 +243,43 @@ void room_receive(struct shard *s, int64_t bytes, int64_t room) {
     budget_get(&s->share, room);
 }
 
+/* payer: who is to evict for what may be stored anywhere: any shard with keys that may go, by the weight of these. One that always pays for
+ * its own connections' large values would lose all of its keys to the others. */
+static ON_SHARD unsigned payer(struct shard *s) {
+    const struct budget *b = s->share.budget;
+    uint64_t all = 0, part[SHARDS_MAX];
+    for (unsigned i = 0; i < b->shards; i++) {
+        const struct budget_peer *p = &b->peers[i];
+        bool any = atomic_load_explicit(&p->evictable, memory_order_relaxed) != 0;
+        part[i] = any ? 1 + atomic_load_explicit(&p->weight, memory_order_relaxed) : 0;
+        all += part[i];
+    }
+    if (all == 0)
+        return s->id;
+    uint64_t at = rng_below(&s->rng, all);
+    unsigned id = 0;
+    for (; at >= part[id]; id++)
+        at -= part[id];
+    return id;
+}
+
 enum room room_for_input(struct shard *s, int64_t bytes) {
     struct room_wait none = {0};
-    if (likely(budget_fits(&s->share, room_used(s), bytes)) || make_here(s, bytes, UINT64_MAX))
+    if (likely(budget_fits(&s->share, room_used(s), bytes)) ||
+        budget_take(&s->share, room_used(s), bytes))
         return ROOM_THERE;
-    if (instance_of(s)->loading || giver(s, &none) < 0)
+    press(s);
+    bool others = !instance_of(s)->loading && giver(s, &none) >= 0;
+    unsigned id = others ? payer(s) : s->id;
+    if (id == s->id && make_here(s, bytes, UINT64_MAX))
+        return ROOM_THERE;
+    if (!others)
         return ROOM_NONE;
     bool borrowed = budget_borrow(&s->share, room_used(s), bytes);
-    ask_others(s, pay_run);
+    if (borrowed && id != s->id && may_ask(s))
+        ask_one(s, id, pay_run);
+    else
+        ask_others(s, pay_run);
     return borrowed ? ROOM_THERE : ROOM_LATER;
 }
 
