@@ -247,19 +247,17 @@ void room_receive(struct shard *s, int64_t bytes, int64_t room) {
  * its own connections' large values would lose all of its keys to the others. */
 static ON_SHARD unsigned payer(struct shard *s) {
     const struct budget *b = s->share.budget;
-    uint64_t all = 0, part[SHARDS_MAX];
+    uint64_t all = 0;
+    unsigned id = s->id;
     for (unsigned i = 0; i < b->shards; i++) {
         const struct budget_peer *p = &b->peers[i];
-        bool any = atomic_load_explicit(&p->evictable, memory_order_relaxed) != 0;
-        part[i] = any ? 1 + atomic_load_explicit(&p->weight, memory_order_relaxed) : 0;
-        all += part[i];
+        if (!atomic_load_explicit(&p->evictable, memory_order_relaxed))
+            continue;
+        uint64_t weight = 1 + atomic_load_explicit(&p->weight, memory_order_relaxed);
+        all += weight;
+        if (rng_below(&s->rng, all) < weight)
+            id = i;
     }
-    if (all == 0)
-        return s->id;
-    uint64_t at = rng_below(&s->rng, all);
-    unsigned id = 0;
-    for (; at >= part[id]; id++)
-        at -= part[id];
     return id;
 }
 
