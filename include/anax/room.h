@@ -37,10 +37,6 @@ enum { ROOM_PER_KEY = 64 };
 void room_configure(struct shard *s) ON_SHARD;
 /* room_end: with the instance. */
 void room_end(struct shard *s) ON_SHARD;
-/* room_used: what counts of the shard's memory: all of it. */
-static inline ON_SHARD int64_t room_used(const struct shard *s) {
-    return s->mem.used_bytes;
-}
 /* Memory that goes from one shard to another, with the room that it has: room_send takes it off the one account and room_receive adds
  * it to the other, so that nobody has to make room for it again. `room` of room_receive is what room_send returned. */
 MUST_CHECK int64_t room_send(struct shard *s, int64_t bytes) ON_SHARD;
@@ -61,7 +57,7 @@ enum room { ROOM_NONE, ROOM_THERE, ROOM_LATER };
 enum room room_ask_slow(struct shard *s, int64_t bytes, struct room_wait *w) ON_SHARD;
 static inline ON_SHARD enum room room_ask(struct shard *s, int64_t bytes, struct room_wait *w) {
     bool begun = w != NULL && (w->held != 0 || w->tried != 0);
-    bool fits = budget_fits(&s->share, room_used(s), bytes) && !begun;
+    bool fits = budget_fits(&s->share, s->mem.used_bytes, bytes) && !begun;
     return likely(fits) ? ROOM_THERE : room_ask_slow(s, bytes, w);
 }
 void room_wait(struct shard *s, struct room_wait *w,
@@ -82,7 +78,7 @@ bool room_of_others(const struct shard *s) ON_SHARD;
 /* room_plenty: there is, for whatever comes in one receive buffer. */
 static inline ON_SHARD bool room_plenty(const struct shard *s) {
     enum { PLENTY = 256 * 1024 };
-    return budget_fits(&s->share, room_used(s), PLENTY);
+    return budget_fits(&s->share, s->mem.used_bytes, PLENTY);
 }
 /* room_of_args: the bytes that a key with these arguments, from..to, `to` not included, is taken to store. */
 int64_t room_of_args(const struct span *argv, uint32_t from, uint32_t to);

@@ -125,7 +125,7 @@ void room_configure(struct shard *s) {
     if (g->maxmemory_bytes != 0 && in->pressing == NULL)
         in->pressing = mem_zalloc(&s->mem, pressing_bytes(s)); /* without it nobody is asked */
     budget_limit(s->share.budget, g->maxmemory_bytes);
-    budget_join(&s->share, room_used(s));
+    budget_join(&s->share, s->mem.used_bytes);
 }
 
 /* --- eviction --- */
@@ -167,17 +167,18 @@ static ON_SHARD bool free_one(struct shard *s, int64_t wanted) {
 
 /* lacking: for so many bytes more, with the debt. */
 static ON_SHARD int64_t lacking(const struct shard *s, int64_t bytes) {
-    int64_t own = room_used(s) + bytes - s->share.bytes;
+    int64_t own = s->mem.used_bytes + bytes - s->share.bytes;
     return (own > 0 ? own : 0) + budget_debt(s->share.budget);
 }
 
 /* make_here: room on this shard, from the pool or by eviction, until then; what is freed beyond our own need pays the debt that
  * others have made. */
 static ON_SHARD bool make_here(struct shard *s, int64_t bytes, uint64_t until_ns) {
-    while (!budget_take(&s->share, room_used(s), bytes)) {
+    while (!budget_take(&s->share, s->mem.used_bytes, bytes)) {
         press(s);
-        bool any = free_one(s, lacking(s, bytes)), enough = room_used(s) + bytes <= s->share.bytes;
-        if (enough && !budget_settle(&s->share, room_used(s) + bytes))
+        bool any = free_one(s, lacking(s, bytes)),
+             enough = s->mem.used_bytes + bytes <= s->share.bytes;
+        if (enough && !budget_settle(&s->share, s->mem.used_bytes + bytes))
             continue;
         if (!any || (until_ns != UINT64_MAX && clock_fine_ns() >= until_ns))
             return false;
@@ -186,7 +187,7 @@ static ON_SHARD bool make_here(struct shard *s, int64_t bytes, uint64_t until_ns
 }
 
 bool room_here(struct shard *s, int64_t bytes) {
-    return budget_fits(&s->share, room_used(s), bytes) || make_here(s, bytes, UINT64_MAX);
+    return budget_fits(&s->share, s->mem.used_bytes, bytes) || make_here(s, bytes, UINT64_MAX);
 }
 
 bool room_of_others(const struct shard *s) {
@@ -228,14 +229,14 @@ enum room room_ask_slow(struct shard *s, int64_t bytes, struct room_wait *w) {
     if (w == NULL)
         return owe(s, bytes);
     w->bytes = lacking(s, bytes) + 1; /* not nothing */
-    w->held = budget_give(&s->share, room_used(s), bytes);
+    w->held = budget_give(&s->share, s->mem.used_bytes, bytes);
     w->msg.to = (uint16_t)to;
     return ROOM_LATER;
 }
 
 int64_t room_send(struct shard *s, int64_t bytes) {
     mem_charge(&s->mem, -bytes);
-    return budget_give(&s->share, room_used(s), bytes);
+    return budget_give(&s->share, s->mem.used_bytes, bytes);
 }
 
 void room_receive(struct shard *s, int64_t bytes, int64_t room) {
@@ -263,8 +264,8 @@ static ON_SHARD unsigned payer(struct shard *s) {
 
 enum room room_for_input(struct shard *s, int64_t bytes) {
     struct room_wait none = {0};
-    if (likely(budget_fits(&s->share, room_used(s), bytes)) ||
-        budget_take(&s->share, room_used(s), bytes))
+    if (likely(budget_fits(&s->share, s->mem.used_bytes, bytes)) ||
+        budget_take(&s->share, s->mem.used_bytes, bytes))
         return ROOM_THERE;
     press(s);
     bool others = !instance_of(s)->loading && giver(s, &none) >= 0;
@@ -273,7 +274,7 @@ enum room room_for_input(struct shard *s, int64_t bytes) {
         return ROOM_THERE;
     if (!others)
         return ROOM_NONE;
-    bool borrowed = budget_borrow(&s->share, room_used(s), bytes);
+    bool borrowed = budget_borrow(&s->share, s->mem.used_bytes, bytes);
     if (borrowed && id != s->id && may_ask(s))
         ask_one(s, id, pay_run);
     else
@@ -287,7 +288,7 @@ static void give_run(struct shard *at, struct bus_msg *m) {
     const struct keyspace_stats *k = keyspace_stats(at->keyspace);
     uint64_t evicted = k->evicted, pending = k->pending_free;
     (void)make_here(at, w->bytes, clock_fine_ns() + GIVE_NS);
-    w->bytes = budget_give(&at->share, room_used(at), w->bytes);
+    w->bytes = budget_give(&at->share, at->mem.used_bytes, w->bytes);
     w->freed = k->evicted != evicted || k->pending_free < pending;
 }
 
@@ -309,7 +310,7 @@ void room_wait(struct shard *s, struct room_wait *w,
 
 bool ctx_room(struct ctx *c, int64_t bytes) {
     struct shard *s = c->shard;
-    if (likely(budget_fits(&s->share, room_used(s), bytes)) || c->in_exec ||
+    if (likely(budget_fits(&s->share, s->mem.used_bytes, bytes)) || c->in_exec ||
         !(c->cmd->flags & CMD_DENY_OOM))
         return true;
     instance_of(s)->asking = c;
@@ -347,7 +348,7 @@ static ON_SHARD bool has_evictable(const struct shard *s) {
 void room_settle(struct shard *s) {
     if (likely(s->share.bytes == BUDGET_UNLIMITED))
         return;
-    (void)budget_settle(&s->share, room_used(s));
+    (void)budget_settle(&s->share, s->mem.used_bytes);
     struct budget_peer *me = peer_of(s);
     bool any = keyspace_can_free(s->keyspace) || has_evictable(s);
     if (atomic_load_explicit(&me->evictable, memory_order_relaxed) != any)
@@ -357,11 +358,11 @@ void room_settle(struct shard *s) {
 bool room_slice(struct shard *s) {
     uint64_t from = clock_fine_ns(), ns = 0;
     bool debt;
-    while ((debt = budget_settle(&s->share, room_used(s))) && ns < SLICE_NS) {
+    while ((debt = budget_settle(&s->share, s->mem.used_bytes)) && ns < SLICE_NS) {
         for (unsigned i = 0; i < SLICE_KEYS && debt; i++) {
             if (!free_one(s, budget_debt(s->share.budget)))
                 return false;
-            debt = budget_settle(&s->share, room_used(s)); /* others pay it too */
+            debt = budget_settle(&s->share, s->mem.used_bytes); /* others pay it too */
         }
         ns = clock_fine_ns() - from;
     }
@@ -437,6 +438,6 @@ void room_balance(struct shard *s) {
         for (unsigned i = 0; i < SLICE_KEYS; i++) {
             if (enough_ready(s->share.budget) || !free_one(s, s->mem.used_bytes - floor))
                 return;
-            (void)budget_settle(&s->share, room_used(s));
+            (void)budget_settle(&s->share, s->mem.used_bytes);
         }
 }

@@ -102,7 +102,7 @@ static ON_SHARD void look_with_room(struct unit *u, struct part *p, struct shard
         part_leave(p, at);
     }
     bytes -= at->mem.used_bytes - before;
-    p->promised_bytes = bytes <= 0 ? 0 : budget_give(&at->share, room_used(at), bytes);
+    p->promised_bytes = bytes <= 0 ? 0 : budget_give(&at->share, at->mem.used_bytes, bytes);
 }
 
 static void unit_room_came(struct shard *at, struct room_wait *w) {

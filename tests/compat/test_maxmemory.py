@@ -1,6 +1,7 @@
 """maxmemory: what is refused and how, beside redis-server; that used_memory keeps to it under floods, on any shards, and that
 the limit is one for all of them."""
 
+import contextlib
 import random
 import threading
 
@@ -275,16 +276,22 @@ class Most:
         return True
 
 
+@contextlib.contextmanager
+def full(shards, tag):
+    """A server at its limit; who asks it, its limit, and the most that was used."""
+    with Server("anax", shards=shards) as server, server.connect() as boss:
+        top = limit(boss, 16_000_000, "allkeys-lru")
+        fill(boss, tag, top)
+        yield server, boss, top, Most(boss)
+
+
 @pytest.mark.parametrize("tag", ["", "{one}"])
 def test_large_writes_on_their_way_keep_to_the_limit(shards, tag):
     """Many clients in the middle of a large write: what goes for it goes before its bytes are there, wherever that lies."""
     size = 1_000_000
-    with Server("anax", shards=shards) as server, server.connect() as boss:
-        top = limit(boss, 16_000_000, "allkeys-lru")
-        fill(boss, tag, top)
+    with full(shards, tag) as (server, boss, top, most):
         writers = [server.connect() for _ in range(8)]
         requests = [encode(["SET", "large:%d" % i, "v" * size]) for i in range(len(writers))]
-        most = Most(boss)
         for writer, request in zip(writers, requests):
             writer.send(request[:200_000])
             most.look()
@@ -308,10 +315,7 @@ def test_large_writes_on_their_way_keep_to_the_limit(shards, tag):
 @pytest.mark.parametrize("tag", ["", "{one}"])
 def test_what_multi_keeps_has_room_made_for_it(shards, tag):
     small, large = 20_000, 100_000  # copied, and received into its place
-    with Server("anax", shards=shards) as server, server.connect() as boss:
-        top = limit(boss, 16_000_000, "allkeys-lru")
-        fill(boss, tag, top)
-        most = Most(boss)
+    with full(shards, tag) as (server, boss, top, most):
         writers = [server.connect() for _ in range(6)]
         for writer in writers:
             writer.ok("MULTI")
@@ -330,10 +334,7 @@ def test_what_multi_keeps_has_room_made_for_it(shards, tag):
 @pytest.mark.parametrize("tag", ["", "{one}"])
 def test_what_arguments_do_not_tell_of_has_room_made_for_it(shards, tag):
     size = 1_000_000
-    with Server("anax", shards=shards) as server, server.connect() as c:
-        top = limit(c, 16_000_000, "allkeys-lru")
-        fill(c, tag, top)
-        most = Most(c)
+    with full(shards, tag) as (_, c, top, most):
         for i in range(20):
             assert c.cmd("SETRANGE", "far:%d" % i, size, "x") == size + 1
             most.look()

@@ -306,9 +306,8 @@ def answer(*lines, then=None):
     return talk
 
 
-def test_others_go_on_meanwhile(a, ours):
-    """While the other server takes its time, the keys are locked and nothing else is."""
-    go = threading.Event()
+def answer_late(go):
+    """A talk that takes the key, and answers when `go` is set."""
 
     def talk(conn, command):
         command()
@@ -316,8 +315,14 @@ def test_others_go_on_meanwhile(a, ours):
         assert go.wait(DEADLINE_S)
         conn.sendall(b"+OK\r\n+OK\r\n")
 
+    return talk
+
+
+def test_others_go_on_meanwhile(a, ours):
+    """While the other server takes its time, the keys are locked and nothing else is."""
+    go = threading.Event()
     a.ok("SET", "k", "v")
-    with Peer(talk) as slow, ours.connect() as mover, ours.connect() as waiter:
+    with Peer(answer_late(go)) as slow, ours.connect() as mover, ours.connect() as waiter:
         mover.send(encode(["MIGRATE", "127.0.0.1", slow.port, "k", "0", "60000"]))
         wait_until(lambda: slow.conns, "it has connected")
         for i in range(50):
@@ -336,14 +341,7 @@ def test_others_go_on_meanwhile(a, ours):
 def test_a_save_waits_for_it_and_nobody_for_the_save(a, ours):
     """A save wants a moment in which nobody is in the middle of a write: until there is one, others write on."""
     go = threading.Event()
-
-    def talk(conn, command):
-        command()
-        command()
-        assert go.wait(DEADLINE_S)
-        conn.sendall(b"+OK\r\n+OK\r\n")
-
-    with Peer(talk) as silent, ours.connect() as mover, ours.connect() as saver:
+    with Peer(answer_late(go)) as silent, ours.connect() as mover, ours.connect() as saver:
         a.ok("SET", "k", "v")
         mover.send(encode(["MIGRATE", "127.0.0.1", silent.port, "k", "0", str(10000 * DEADLINE_S)]))
         wait_until(lambda: silent.conns, "it has connected")
